@@ -14,6 +14,7 @@ import (
 	_ "github.com/google/go-cmp/cmp"
 	_ "github.com/joho/godotenv"
 	_ "github.com/lmittmann/tint"
+	_ "github.com/mattn/go-isatty"
 	_ "github.com/prometheus/client_golang/prometheus"
 	_ "github.com/puzpuzpuz/xsync/v4"
 	_ "github.com/quagmt/udecimal"
@@ -22,5 +23,4 @@ import (
 	_ "github.com/spf13/cobra"
 	_ "go.uber.org/goleak"
 	_ "pgregory.net/rapid"
-	_ "github.com/mattn/go-isatty"
 )

@@ -1,0 +1,336 @@
+package fulloncache
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/fullon/fulloncache/internal/keys"
+	"github.com/fullon/fulloncache/internal/kv"
+)
+
+// BaseCache is what is common to all caches: how the server is, which keys
+// there are, clearing them, and the queue of errors that any component reports
+// to and an operator reads.
+//
+//	if err := c.Base.Ping(ctx); err != nil {
+//		return err // ErrUnavailable
+//	}
+//	for key, err := range c.Base.Keys(ctx, "tickers:*") { … }
+type BaseCache struct {
+	*observer
+	kv   *kv.Client
+	keys keys.Space
+	mode string
+	cap  int
+}
+
+func newBaseCache(cfg Config, db *kv.Client, space keys.Space) *BaseCache {
+	mode := "standalone"
+	switch {
+	case cfg.InProcess:
+		mode = "in-process"
+	case cfg.ClusterMode:
+		mode = "cluster"
+	case cfg.SentinelMaster != "":
+		mode = "sentinel"
+	}
+	return &BaseCache{observer: newObserver("base", cfg), kv: db, keys: space, mode: mode, cap: cfg.ErrorQueueCap}
+}
+
+// Ping asks every master for a sign of life. It returns [ErrUnavailable] if one
+// does not give it.
+func (b *BaseCache) Ping(ctx context.Context) (err error) {
+	call := b.begin(ctx, "base.ping", Market{})
+	defer func() { call.end(ctx, err) }()
+	nodes, err := b.kv.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, node := range nodes {
+		if _, err := b.kv.DoNode(ctx, node, node.B().Ping().Build()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Health is how the servers are.
+type Health struct {
+	// Mode is how the Client is connected: standalone, sentinel, cluster or in-process.
+	Mode string `json:"mode"`
+	// Breaker is the worst state of the circuit breakers: closed, half-open or open.
+	Breaker string `json:"breaker"`
+	// Nodes are the masters, by address; there is one but in a cluster.
+	Nodes []NodeHealth `json:"nodes"`
+}
+
+// NodeHealth is how one server is.
+type NodeHealth struct {
+	Addr string `json:"addr"`
+	// Version is the server's version: "7.0.15".
+	Version string `json:"version"`
+	// Role is the server's role: master.
+	Role string `json:"role"`
+	// RoundTrip is the time one PING took.
+	RoundTrip time.Duration `json:"round_trip_ns"`
+	// UsedMemory and MaxMemory are in bytes; a MaxMemory of 0 is no limit.
+	UsedMemory int64 `json:"used_memory"`
+	MaxMemory  int64 `json:"max_memory"`
+	// Policy says what the server evicts when MaxMemory is reached; anything but
+	// noeviction can lose orders.
+	Policy string `json:"maxmemory_policy"`
+	// ClockOffset is the server's clock minus this machine's, to within half a
+	// round trip. Ages are computed with this machine's clock.
+	ClockOffset time.Duration `json:"clock_offset_ns"`
+}
+
+// Health asks every master how it is. It returns [ErrUnavailable] if one does
+// not answer; mode and breaker are filled all the same.
+func (b *BaseCache) Health(ctx context.Context) (h Health, err error) {
+	call := b.begin(ctx, "base.health", Market{})
+	defer func() { call.end(ctx, err) }()
+	h = Health{Mode: b.mode, Breaker: b.kv.BreakerState()}
+	nodes, err := b.kv.Nodes(ctx)
+	if err != nil {
+		return h, err
+	}
+	for addr, node := range nodes {
+		n, err := b.nodeHealth(ctx, addr, node)
+		if err != nil {
+			return h, err
+		}
+		h.Nodes = append(h.Nodes, n)
+	}
+	slices.SortFunc(h.Nodes, func(a, b NodeHealth) int { return strings.Compare(a.Addr, b.Addr) })
+	h.Breaker = b.kv.BreakerState()
+	return h, nil
+}
+
+func (b *BaseCache) nodeHealth(ctx context.Context, addr string, node rueidis.Client) (NodeHealth, error) {
+	n := NodeHealth{Addr: addr}
+	start := time.Now()
+	if _, err := b.kv.DoNode(ctx, node, node.B().Ping().Build()); err != nil {
+		return n, err
+	}
+	n.RoundTrip = time.Since(start)
+	asked := time.Now()
+	clock, err := b.kv.DoNode(ctx, node, node.B().Time().Build())
+	if err != nil {
+		return n, err
+	}
+	local := asked.Add(time.Since(asked) / 2)
+	if parts, err := clock.AsIntSlice(); err == nil && len(parts) == 2 {
+		n.ClockOffset = time.Unix(parts[0], parts[1]*1000).Sub(local)
+	}
+	info := make(map[string]string)
+	for _, section := range []string{"server", "replication", "memory"} {
+		reply, err := b.kv.DoNode(ctx, node, node.B().Info().Section(section).Build())
+		if _, refused := rueidis.IsRedisErr(err); refused {
+			continue // the in-process server lacks sections; what it cannot tell stays empty
+		}
+		if err != nil {
+			return n, err
+		}
+		text, _ := reply.ToString()
+		for line := range strings.Lines(text) {
+			if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+				info[name] = value
+			}
+		}
+	}
+	n.Version, n.Role, n.Policy = info["redis_version"], info["role"], info["maxmemory_policy"]
+	n.UsedMemory, _ = strconv.ParseInt(info["used_memory"], 10, 64)
+	n.MaxMemory, _ = strconv.ParseInt(info["maxmemory"], 10, 64)
+	return n, nil
+}
+
+// Keys lists the keys that match a glob pattern such as "tickers:*", on every
+// master, without the prefix of [Config].KeyPrefix. It walks the keyspace in
+// small steps and does not block the server; a key that is there all the while
+// is listed at least once, one that comes or goes meanwhile perhaps. An error
+// ends the listing.
+func (b *BaseCache) Keys(ctx context.Context, pattern string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		var err error
+		call := b.begin(ctx, "base.keys", Market{})
+		defer func() { call.end(ctx, err) }()
+		stopped := false
+		err = b.scan(ctx, b.keys.Prefix()+pattern, func(_ rueidis.Client, keys []string) error {
+			for _, k := range keys {
+				if stopped = !yield(strings.TrimPrefix(k, b.keys.Prefix()), nil); stopped {
+					return errStop
+				}
+			}
+			return nil
+		})
+		if stopped {
+			err = nil
+			return
+		}
+		if err != nil {
+			yield("", err)
+		}
+	}
+}
+
+var errStop = fmt.Errorf("stop")
+
+// scan calls found with the matching keys of every master, batch by batch.
+func (b *BaseCache) scan(ctx context.Context, pattern string, found func(node rueidis.Client, keys []string) error) error {
+	nodes, err := b.kv.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, node := range nodes {
+		for cursor := uint64(0); ; {
+			reply, err := b.kv.DoNode(ctx, node, node.B().Scan().Cursor(cursor).Match(pattern).Count(1000).Build())
+			if err != nil {
+				return err
+			}
+			page, err := reply.AsScanEntry()
+			if err != nil {
+				return err
+			}
+			if err := found(node, page.Elements); err != nil {
+				return err
+			}
+			if cursor = page.Cursor; cursor == 0 {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// ClearConfirm allows [BaseCache.Clear] what it would refuse.
+type ClearConfirm int
+
+// ClearUnprefixed confirms that the keys of a cache without a prefix are to be
+// deleted: those of the names this library uses, whoever wrote them.
+const ClearUnprefixed ClearConfirm = 1
+
+// Clear deletes every key of this Client's prefix, and no other: the prefix
+// "prod" never clears "prod2", and what shares the server without the prefix
+// stays. Without a prefix it returns [ErrInvalid] unless [ClearUnprefixed] is
+// given. It returns how many keys it deleted, also with an error. It is not
+// atomic: what is written meanwhile may stay, and what feeds write afterwards is
+// complete again.
+func (b *BaseCache) Clear(ctx context.Context, confirm ...ClearConfirm) (deleted int64, err error) {
+	call := b.begin(ctx, "base.clear", Market{})
+	defer func() { call.end(ctx, err) }()
+	if b.keys.Prefix() == "" && !slices.Contains(confirm, ClearUnprefixed) {
+		return 0, fmt.Errorf("%w: clear without CACHE_KEY_PREFIX would delete every cache on this database: pass ClearUnprefixed to confirm", ErrInvalid)
+	}
+	for _, pattern := range b.keys.Patterns() {
+		err := b.scan(ctx, pattern, func(_ rueidis.Client, keys []string) error {
+			cmds := make([]rueidis.Completed, len(keys))
+			for i, k := range keys {
+				cmds[i] = b.kv.B().Unlink().Key(k).Build()
+			}
+			for _, r := range b.kv.DoMulti(ctx, cmds) {
+				if r.Err != nil {
+					return r.Err
+				}
+				n, _ := r.Msg.ToInt64()
+				deleted += n
+			}
+			return nil
+		})
+		if err != nil {
+			return deleted, err
+		}
+	}
+	return deleted, nil
+}
+
+// GlobalError is an error that a component reports to whoever watches the
+// system.
+type GlobalError struct {
+	Component string    `json:"component"` // Component is who reports it.
+	Message   string    `json:"message"`   // Message says what happened.
+	Time      time.Time `json:"time"`      // Time is when, UTC; PushGlobalError fills it if zero.
+}
+
+// PushGlobalError appends an error to the queue of all components, atomically
+// dropping the oldest beyond [Config].ErrorQueueCap. Component and message must
+// not be empty ([ErrInvalid]).
+func (b *BaseCache) PushGlobalError(ctx context.Context, e GlobalError) (err error) {
+	call := b.begin(ctx, "base.push_global_error", Market{})
+	defer func() { call.end(ctx, err) }()
+	if e.Component == "" || e.Message == "" {
+		return fmt.Errorf("%w: global error: component %q and message %q must not be empty", ErrInvalid, e.Component, e.Message)
+	}
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
+	e.Time = e.Time.UTC()
+	text, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("%w: global error: %w", ErrInvalid, err)
+	}
+	_, err = b.kv.Run(ctx, kv.ListPush, []string{b.keys.GlobalError()}, []string{strconv.Itoa(b.cap), string(text)})
+	return redisError(b.keys.GlobalError(), err)
+}
+
+// PopGlobalError takes the oldest error off the queue, waiting up to wait for
+// one; a wait of 0 does not wait. It returns [ErrNotFound] if there is none in
+// time. Cancelling the context loses no error. Each error goes to one caller.
+func (b *BaseCache) PopGlobalError(ctx context.Context, wait time.Duration) (e GlobalError, err error) {
+	call := b.begin(ctx, "base.pop_global_error", Market{})
+	defer func() { call.end(ctx, err) }()
+	key := b.keys.GlobalError()
+	text, err := b.pop(ctx, key, wait)
+	if err != nil {
+		return e, err
+	}
+	if err := json.Unmarshal([]byte(text), &e); err != nil {
+		return GlobalError{}, &CorruptError{Key: key, Err: fmt.Errorf("element %q: %w", text, err)}
+	}
+	return e, nil
+}
+
+// pop takes the first element off a list. A blocking pop whose caller gives up
+// can lose the element it was just given, so the wait moves the head to where it
+// is, which changes nothing, and the pop itself does not wait.
+func (b *BaseCache) pop(ctx context.Context, key string, wait time.Duration) (string, error) {
+	if wait < 0 {
+		return "", fmt.Errorf("%w: wait %s: want at least 0", ErrInvalid, wait)
+	}
+	for deadline := time.Now().Add(wait); ; {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		// Once sent, the pop is awaited whatever the caller does meanwhile.
+		reply, err := b.kv.Do(context.WithoutCancel(ctx), b.kv.B().Lpop().Key(key).Build())
+		if !kv.IsNil(err) {
+			text, _ := reply.ToString()
+			return text, redisError(key, err)
+		}
+		left := time.Until(deadline)
+		if left <= 0 {
+			return "", ErrNotFound
+		}
+		// Redis takes a wait of 0 as for ever; a millisecond is its least.
+		left = max(left, time.Millisecond)
+		cmd := b.kv.B().Blmove().Source(key).Destination(key).Left().Left().Timeout(left.Seconds()).Build()
+		if _, err := b.kv.Block(ctx, left, cmd); err != nil && !kv.IsNil(err) {
+			return "", redisError(key, err)
+		}
+	}
+}
+
+// redisError names the key where a value of another Redis type is in the way.
+func redisError(key string, err error) error {
+	if kv.IsWrongType(err) {
+		return &CorruptError{Key: key, Err: err}
+	}
+	return err
+}

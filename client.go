@@ -1,0 +1,131 @@
+package fulloncache
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/fullon/fulloncache/internal/keys"
+	"github.com/fullon/fulloncache/internal/kv"
+)
+
+// Client is a connection to the shared state; its fields are the caches. It is
+// safe for concurrent use. A program opens one and closes it when it ends.
+//
+//	c, err := fulloncache.Open(ctx)
+//	if err != nil {
+//		return err
+//	}
+//	defer c.Close()
+//	tick, err := c.Ticks.Get(ctx, btc, fulloncache.MaxAge(2*time.Second))
+type Client struct {
+	// Base tells how the server is, lists and clears keys, and holds the queue of
+	// errors of all components.
+	Base *BaseCache
+	// Ticks holds the live prices.
+	Ticks *TickCache
+
+	cfg   Config
+	kv    *kv.Client
+	close sync.Once
+}
+
+// Open connects with the settings of the environment and .env, as
+// [ConfigFromEnv] reads them. It returns a [ConfigError] for a malformed setting
+// and [ErrUnavailable] if no server answers.
+func Open(ctx context.Context) (*Client, error) {
+	cfg, err := ConfigFromEnv()
+	if err != nil {
+		return nil, err
+	}
+	return New(ctx, cfg)
+}
+
+// New connects with the settings of cfg. Its errors are those of [Open].
+func New(ctx context.Context, cfg Config) (*Client, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	to, err := cfg.server()
+	if err != nil {
+		return nil, err
+	}
+	var encryption *tls.Config
+	if to.tls {
+		if encryption, err = cfg.tlsConfig(); err != nil {
+			return nil, err
+		}
+	}
+	connection := newObserver("connection", cfg)
+	db, err := kv.Open(ctx, kv.Options{
+		Network: to.network, Addrs: to.addrs,
+		Username: to.username, Password: to.password, DB: to.db, TLS: encryption,
+		Cluster: cfg.ClusterMode, SentinelMaster: cfg.SentinelMaster, InProcess: cfg.InProcess,
+		MaxConnections: cfg.MaxConnections, CallTimeout: cfg.SocketTimeout, ConnectTimeout: cfg.ConnectTimeout,
+		BreakerFailures: cfg.BreakerFailures, BreakerCooldown: cfg.BreakerCooldown,
+		NearStaleness: cfg.NearMaxStaleness,
+		Unavailable: func(retryAfter time.Duration, err error) error {
+			return &UnavailableError{RetryAfter: retryAfter, Err: err}
+		},
+		Closed: ErrClosed,
+		OnEvent: func(e kv.Event, subject string, err error) {
+			connection.event(eventKinds[e], subject, err)
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("connect to redis at %v: %w", to.addrs, err)
+	}
+	space := keys.New(cfg.KeyPrefix, to.db, cfg.ClusterMode)
+	return &Client{
+		Base:  newBaseCache(cfg, db, space),
+		Ticks: newTickCache(cfg, db, space, connection),
+		cfg:   cfg,
+		kv:    db,
+	}, nil
+}
+
+var eventKinds = map[kv.Event]EventKind{
+	kv.Reconnected:   EventReconnected,
+	kv.BreakerOpened: EventBreakerOpened,
+	kv.BreakerClosed: EventBreakerClosed,
+	kv.NearFlushed:   EventNearFlushed,
+}
+
+// Close ends all subscriptions and the connection. Calls in flight return their
+// result or [ErrClosed], as do all later ones. No goroutine of the Client is
+// left when it returns. It can be called more than once.
+func (c *Client) Close() {
+	c.close.Do(func() {
+		c.Ticks.stop()
+		c.kv.Close()
+	})
+}
+
+// tlsConfig reads the certificates.
+func (c Config) tlsConfig() (*tls.Config, error) {
+	conf := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.TLSCA != "" {
+		pem, err := os.ReadFile(c.TLSCA)
+		if err != nil {
+			return nil, &ConfigError{Variable: "REDIS_TLS_CA", Value: c.TLSCA, Want: "a readable PEM file", Err: errors.Unwrap(err)}
+		}
+		conf.RootCAs = x509.NewCertPool()
+		if !conf.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, &ConfigError{Variable: "REDIS_TLS_CA", Value: c.TLSCA, Want: "a PEM file with certificates"}
+		}
+	}
+	if c.TLSCert != "" {
+		cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+		if err != nil {
+			return nil, &ConfigError{Variable: "REDIS_TLS_CERT", Value: c.TLSCert, Want: "a PEM certificate that fits REDIS_TLS_KEY", Err: err}
+		}
+		conf.Certificates = []tls.Certificate{cert}
+	}
+	return conf, nil
+}

@@ -1,0 +1,445 @@
+package fulloncache
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+)
+
+// Config is everything a [Client] can be told. The zero value is valid: a Redis
+// on localhost:6379. [ConfigFromEnv] fills it from the environment and .env;
+// code can set the fields instead. A field left at its zero value takes its
+// default; [New] validates the rest.
+//
+//	cfg, err := fulloncache.ConfigFromEnv()
+//	if err != nil {
+//		return err // names the variable, its value and what is accepted
+//	}
+//	cfg.KeyPrefix = "paper"
+//	c, err := fulloncache.New(ctx, cfg)
+//
+// Durations are read as seconds ("5", "0.25") or with a unit ("250ms").
+type Config struct {
+	// URL names the server in one line: redis://user:password@host:6379/0,
+	// rediss:// for TLS, unix:///path/to.sock?db=0. It wins over Host, Port, DB,
+	// Username, Password and TLS where it says something about them.
+	URL string `env:"REDIS_URL" secret:"url"`
+	// Host is the server's name or address. Defaults to localhost.
+	Host string `env:"REDIS_HOST"`
+	// Port is the server's TCP port. Defaults to 6379.
+	Port int `env:"REDIS_PORT"`
+	// DB is the database number; 0 in a cluster.
+	DB int `env:"REDIS_DB"`
+	// Username is the ACL user; empty for the default user.
+	Username string `env:"REDIS_USERNAME"`
+	// Password is never shown in an error or a log.
+	Password string `env:"REDIS_PASSWORD" secret:"value"`
+	// TLS encrypts the connection.
+	TLS bool `env:"REDIS_TLS"`
+	// TLSCA is a PEM file of the authorities to trust. Defaults to the system's.
+	TLSCA string `env:"REDIS_TLS_CA"`
+	// TLSCert and TLSKey are the PEM files of a client certificate.
+	TLSCert string `env:"REDIS_TLS_CERT"`
+	TLSKey  string `env:"REDIS_TLS_KEY"`
+
+	// MaxConnections bounds all connections of one Client to a node: one that
+	// carries the commands of all callers, one per followed exchange, one per
+	// blocking wait. Beyond it a call waits for its context. Defaults to 50.
+	MaxConnections int `env:"REDIS_MAX_CONNECTIONS"`
+	// SocketTimeout bounds a call, not a quiet subscription or a blocking wait.
+	// Defaults to 5 s.
+	SocketTimeout time.Duration `env:"REDIS_SOCKET_TIMEOUT"`
+	// ConnectTimeout bounds connecting. Defaults to 5 s.
+	ConnectTimeout time.Duration `env:"REDIS_SOCKET_CONNECT_TIMEOUT"`
+
+	// ClusterMode says that the server is a Redis Cluster.
+	ClusterMode bool `env:"REDIS_CLUSTER_MODE"`
+	// ClusterNodes are some of its nodes, host:port. Defaults to Host:Port.
+	ClusterNodes []string `env:"REDIS_CLUSTER_NODES"`
+	// SentinelMaster is the name of the master that the Sentinels watch.
+	SentinelMaster string `env:"REDIS_SENTINEL_MASTER"`
+	// SentinelNodes are the Sentinels, host:port.
+	SentinelNodes []string `env:"REDIS_SENTINEL_NODES"`
+
+	// KeyPrefix keeps several systems apart on one server: letters, digits, "_",
+	// "." and "-". Every key and channel begins with it.
+	KeyPrefix string `env:"CACHE_KEY_PREFIX"`
+
+	// TTLExchange is how long an exchange stays cached. Defaults to 24 h.
+	TTLExchange time.Duration `env:"CACHE_TTL_EXCHANGE"`
+	// TTLSymbol is how long a symbol stays cached. Defaults to 24 h.
+	TTLSymbol time.Duration `env:"CACHE_TTL_SYMBOL"`
+	// TTLOrder is how long a cancelled order stays. Defaults to 1 h.
+	TTLOrder time.Duration `env:"CACHE_TTL_ORDER"`
+	// TTLOrderFinal is how long an order that is otherwise final stays. Defaults to 24 h.
+	TTLOrderFinal time.Duration `env:"CACHE_TTL_ORDER_FINAL"`
+
+	// NearMaxStaleness bounds the age of what the near cache answers when the
+	// server is frozen or cut off. Defaults to 2 s.
+	NearMaxStaleness time.Duration `env:"CACHE_NEAR_MAX_STALENESS"`
+	// NearMaxEntries bounds each near cache. Defaults to 10,000.
+	NearMaxEntries int `env:"CACHE_NEAR_MAX_ENTRIES"`
+	// BreakerFailures is how many transport failures in a row open the breaker.
+	// Defaults to 5.
+	BreakerFailures int `env:"CACHE_BREAKER_FAILURES"`
+	// BreakerCooldown is how long an open breaker refuses calls before it lets
+	// one through to probe. Defaults to 1 s.
+	BreakerCooldown time.Duration `env:"CACHE_BREAKER_COOLDOWN"`
+	// ClockTolerance is how far a tick may be ahead of the server's clock.
+	// Defaults to 5 s.
+	ClockTolerance time.Duration `env:"CACHE_CLOCK_TOLERANCE"`
+	// FeedHeartbeat is how often a subscription asks the server for a sign of
+	// life; after two without an answer it counts as disconnected. Defaults to 1 s.
+	FeedHeartbeat time.Duration `env:"CACHE_FEED_HEARTBEAT"`
+	// StreamBuffer is how many updates wait for a slow consumer of a stream before
+	// they are conflated per symbol. Defaults to 1,024.
+	StreamBuffer int `env:"CACHE_STREAM_BUFFER"`
+	// ErrorQueueCap bounds an error queue; the oldest go first. Defaults to 1,000.
+	ErrorQueueCap int `env:"CACHE_ERROR_QUEUE_CAP"`
+
+	// Stablecoin is the currency that balances are valued in. Defaults to USDT.
+	Stablecoin string `env:"CACHE_STABLECOIN"`
+	// DustLimit is what a balance must be worth, in the stablecoin, not to count
+	// as zero. Defaults to 2.
+	DustLimit int `env:"CACHE_DUST_LIMIT"`
+
+	// QuoteDecimals overrides the decimals of currencies for [TickCache.RoundQuote].
+	QuoteDecimals map[string]int
+	// Logger receives what has no caller to return to, and at DEBUG one record
+	// per operation. Defaults to slog.Default().
+	Logger *slog.Logger
+	// Hooks watch every operation and event.
+	Hooks []Hooks
+	// Precision tells the decimals of a symbol, for [TickCache.RoundPrice] and
+	// [TickCache.RoundSize].
+	Precision PrecisionSource
+	// InProcess says that the server is the in-process one of the package
+	// embedded, which lacks some of Redis; what cannot work there returns
+	// [ErrUnsupported].
+	InProcess bool
+}
+
+// defaults are the values of the fields left at zero.
+func defaults() Config {
+	return Config{
+		Host:             "localhost",
+		Port:             6379,
+		MaxConnections:   50,
+		SocketTimeout:    5 * time.Second,
+		ConnectTimeout:   5 * time.Second,
+		TTLExchange:      24 * time.Hour,
+		TTLSymbol:        24 * time.Hour,
+		TTLOrder:         time.Hour,
+		TTLOrderFinal:    24 * time.Hour,
+		NearMaxStaleness: 2 * time.Second,
+		NearMaxEntries:   10_000,
+		BreakerFailures:  5,
+		BreakerCooldown:  time.Second,
+		ClockTolerance:   5 * time.Second,
+		FeedHeartbeat:    time.Second,
+		StreamBuffer:     1024,
+		ErrorQueueCap:    1000,
+		Stablecoin:       "USDT",
+		DustLimit:        2,
+	}
+}
+
+// ConfigFromEnv reads the settings from the process environment and, behind
+// it, from the file that DOTENV_FILE names or the nearest .env of the working
+// folder and its parents. It returns a [ConfigError] that names the variable,
+// its value and what is accepted. The process environment is not changed.
+func ConfigFromEnv() (Config, error) {
+	vars, err := Environment()
+	if err != nil {
+		return Config{}, err
+	}
+	return ConfigFrom(vars)
+}
+
+// ConfigFrom reads the settings from vars, a map of environment variables as
+// [Environment] returns it. Variables set to "" count as unset.
+func ConfigFrom(vars map[string]string) (Config, error) {
+	set := make(map[string]string, len(vars))
+	for k, v := range vars {
+		if v != "" {
+			set[k] = v
+		}
+	}
+	cfg := defaults()
+	err := env.ParseWithOptions(&cfg, env.Options{Environment: set, FuncMap: parsers})
+	var failures env.AggregateError
+	if errors.As(err, &failures) {
+		return Config{}, settingError(failures.Errors[0], set)
+	}
+	return cfg, cfg.validate()
+}
+
+// parsers read the kinds of settings. They accept what people write in .env
+// files, and say what they accept.
+var parsers = map[reflect.Type]env.ParserFunc{
+	reflect.TypeFor[time.Duration](): func(s string) (any, error) {
+		if n, err := strconv.ParseFloat(s, 64); err == nil {
+			// NaN, infinities and what overflows a Duration compare false.
+			if n > -1e9 && n < 1e9 {
+				return time.Duration(n * float64(time.Second)), nil
+			}
+		} else if d, err := time.ParseDuration(s); err == nil {
+			return d, nil
+		}
+		return nil, errors.New(`a number of seconds, or a duration such as "250ms"`)
+	},
+	reflect.TypeFor[bool](): func(s string) (any, error) {
+		switch strings.ToLower(s) {
+		case "1", "t", "true", "yes", "on":
+			return true, nil
+		case "0", "f", "false", "no", "off":
+			return false, nil
+		}
+		return nil, errors.New("true or false")
+	},
+	reflect.TypeFor[int](): func(s string) (any, error) {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			return nil, errors.New("a whole number")
+		}
+		return n, nil
+	},
+}
+
+// settingError turns the parser's complaint about a field into a ConfigError
+// about its variable.
+func settingError(err error, vars map[string]string) error {
+	var parse env.ParseError
+	if !errors.As(err, &parse) {
+		return fmt.Errorf("%w: settings: %w", ErrInvalid, err)
+	}
+	field, _ := reflect.TypeFor[Config]().FieldByName(parse.Name)
+	name := field.Tag.Get("env")
+	return &ConfigError{Variable: name, Value: vars[name], Want: parse.Err.Error()}
+}
+
+// withDefaults fills the fields left at zero.
+func (c Config) withDefaults() Config {
+	to, from := reflect.ValueOf(&c).Elem(), reflect.ValueOf(defaults())
+	for i := range to.NumField() {
+		if to.Field(i).IsZero() {
+			to.Field(i).Set(from.Field(i))
+		}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}
+
+// validate returns a ConfigError for the first setting that cannot work.
+func (c Config) validate() error {
+	if _, err := c.server(); err != nil {
+		return err
+	}
+	wrong := func(name string, value any, want string) error {
+		return &ConfigError{Variable: name, Value: fmt.Sprint(value), Want: want}
+	}
+	for _, n := range []struct {
+		name     string
+		value    int
+		min, max int
+	}{
+		{"REDIS_MAX_CONNECTIONS", c.MaxConnections, 2, 10_000},
+		{"CACHE_NEAR_MAX_ENTRIES", c.NearMaxEntries, 1, 100_000_000},
+		{"CACHE_BREAKER_FAILURES", c.BreakerFailures, 1, 1_000_000},
+		{"CACHE_STREAM_BUFFER", c.StreamBuffer, 1, 100_000_000},
+		{"CACHE_ERROR_QUEUE_CAP", c.ErrorQueueCap, 1, 100_000_000},
+		{"CACHE_DUST_LIMIT", c.DustLimit, 1, 1_000_000},
+	} {
+		if n.value < n.min || n.value > n.max {
+			return wrong(n.name, n.value, fmt.Sprintf("a whole number from %d to %d", n.min, n.max))
+		}
+	}
+	for _, d := range []struct {
+		name     string
+		value    time.Duration
+		min, max time.Duration
+	}{
+		{"REDIS_SOCKET_TIMEOUT", c.SocketTimeout, 10 * time.Millisecond, time.Hour},
+		{"REDIS_SOCKET_CONNECT_TIMEOUT", c.ConnectTimeout, 10 * time.Millisecond, time.Hour},
+		{"CACHE_TTL_EXCHANGE", c.TTLExchange, time.Second, 10 * 365 * 24 * time.Hour},
+		{"CACHE_TTL_SYMBOL", c.TTLSymbol, time.Second, 10 * 365 * 24 * time.Hour},
+		{"CACHE_TTL_ORDER", c.TTLOrder, time.Second, 10 * 365 * 24 * time.Hour},
+		{"CACHE_TTL_ORDER_FINAL", c.TTLOrderFinal, time.Second, 10 * 365 * 24 * time.Hour},
+		{"CACHE_NEAR_MAX_STALENESS", c.NearMaxStaleness, 100 * time.Millisecond, time.Hour},
+		{"CACHE_BREAKER_COOLDOWN", c.BreakerCooldown, 10 * time.Millisecond, time.Hour},
+		{"CACHE_CLOCK_TOLERANCE", c.ClockTolerance, time.Millisecond, 24 * time.Hour},
+		{"CACHE_FEED_HEARTBEAT", c.FeedHeartbeat, 10 * time.Millisecond, time.Hour},
+	} {
+		if d.value < d.min || d.value > d.max {
+			return wrong(d.name, d.value, fmt.Sprintf("from %s to %s", d.min, d.max))
+		}
+	}
+	for _, r := range c.KeyPrefix {
+		if !strings.ContainsRune("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-", r) {
+			return wrong("CACHE_KEY_PREFIX", c.KeyPrefix, `letters, digits, "_", "." and "-"`)
+		}
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return wrong("REDIS_TLS_CERT", c.TLSCert, "REDIS_TLS_CERT and REDIS_TLS_KEY together")
+	}
+	return nil
+}
+
+// server is where to connect and as whom: what URL, Host and their companions
+// amount to.
+type server struct {
+	network            string // "tcp" or "unix"
+	addrs              []string
+	username, password string
+	db                 int
+	tls                bool
+}
+
+func (c Config) server() (server, error) {
+	s := server{
+		network:  "tcp",
+		addrs:    []string{net.JoinHostPort(c.Host, strconv.Itoa(c.Port))},
+		username: c.Username, password: c.Password, db: c.DB, tls: c.TLS,
+	}
+	if c.Port < 1 || c.Port > 65535 {
+		return s, &ConfigError{Variable: "REDIS_PORT", Value: strconv.Itoa(c.Port), Want: "a port from 1 to 65535"}
+	}
+	if c.URL != "" {
+		if err := s.fromURL(c.URL); err != nil {
+			return s, err
+		}
+	}
+	switch {
+	case c.ClusterMode && c.SentinelMaster != "":
+		return s, &ConfigError{Variable: "REDIS_SENTINEL_MASTER", Value: c.SentinelMaster, Want: "to be unset with REDIS_CLUSTER_MODE"}
+	case c.ClusterMode && s.network == "unix":
+		return s, &ConfigError{Variable: "REDIS_CLUSTER_MODE", Value: "true", Want: "a TCP address: a unix socket reaches one node only"}
+	case c.ClusterMode && s.db != 0:
+		return s, &ConfigError{Variable: "REDIS_DB", Value: strconv.Itoa(s.db), Want: "0 with REDIS_CLUSTER_MODE"}
+	case s.db < 0:
+		return s, &ConfigError{Variable: "REDIS_DB", Value: strconv.Itoa(s.db), Want: "a whole number from 0"}
+	case c.SentinelMaster != "" && len(c.SentinelNodes) == 0:
+		return s, &ConfigError{Variable: "REDIS_SENTINEL_NODES", Want: "host:port[,host:port…] with REDIS_SENTINEL_MASTER"}
+	case c.SentinelMaster == "" && len(c.SentinelNodes) != 0:
+		return s, &ConfigError{Variable: "REDIS_SENTINEL_MASTER", Want: "the master's name with REDIS_SENTINEL_NODES"}
+	}
+	var err error
+	if c.ClusterMode && len(c.ClusterNodes) > 0 {
+		s.addrs, err = nodes("REDIS_CLUSTER_NODES", c.ClusterNodes)
+	}
+	if c.SentinelMaster != "" {
+		s.addrs, err = nodes("REDIS_SENTINEL_NODES", c.SentinelNodes)
+	}
+	return s, err
+}
+
+// nodes checks a list of host:port.
+func nodes(variable string, list []string) ([]string, error) {
+	addrs := make([]string, len(list))
+	for i, a := range list {
+		addrs[i] = strings.TrimSpace(a)
+		_, port, err := net.SplitHostPort(addrs[i])
+		if n, perr := strconv.Atoi(port); err != nil || perr != nil || n < 1 || n > 65535 {
+			return nil, &ConfigError{Variable: variable, Value: strings.Join(list, ","), Want: "host:port[,host:port…]"}
+		}
+	}
+	return addrs, nil
+}
+
+// fromURL overrides what the URL says something about.
+func (s *server) fromURL(raw string) error {
+	const want = "redis://[user:password@]host[:port][/db], rediss:// for TLS, or unix:///path[?db=n]"
+	u, err := url.Parse(raw)
+	if err != nil {
+		// The parser quotes the URL, and with it the password.
+		return &ConfigError{Variable: "REDIS_URL", Value: "(not a URL)", Want: want}
+	}
+	wrong := &ConfigError{Variable: "REDIS_URL", Value: u.Redacted(), Want: want}
+	db := ""
+	switch u.Scheme {
+	case "redis", "rediss":
+		s.tls = s.tls || u.Scheme == "rediss"
+		port := u.Port()
+		if port == "" {
+			port = "6379"
+		}
+		if n, err := strconv.Atoi(port); u.Hostname() == "" || err != nil || n < 1 || n > 65535 {
+			return wrong
+		}
+		s.addrs = []string{net.JoinHostPort(u.Hostname(), port)}
+		db = strings.Trim(u.Path, "/")
+	case "unix":
+		if u.Path == "" || u.Host != "" {
+			return wrong
+		}
+		s.network, s.addrs = "unix", []string{u.Path}
+	default:
+		return wrong
+	}
+	for name, values := range u.Query() {
+		if name != "db" {
+			return wrong
+		}
+		db = values[0]
+	}
+	if db != "" {
+		if s.db, err = strconv.Atoi(db); err != nil || s.db < 0 {
+			return wrong
+		}
+	}
+	if u.User.Username() != "" {
+		s.username = u.User.Username()
+	}
+	if p, ok := u.User.Password(); ok {
+		s.password = p
+	}
+	return nil
+}
+
+// Setting is one effective setting, as the command's config prints it.
+type Setting struct {
+	Variable string // Variable is the environment variable.
+	Value    string // Value is its effective value; a secret is "***" if it is set.
+}
+
+// Settings lists the effective settings in the order of Config's fields, with
+// secrets masked.
+func (c Config) Settings() []Setting {
+	c = c.withDefaults()
+	v := reflect.ValueOf(c)
+	var list []Setting
+	for i := range v.NumField() {
+		field := v.Type().Field(i)
+		name := field.Tag.Get("env")
+		if name == "" {
+			continue
+		}
+		value := fmt.Sprint(v.Field(i).Interface())
+		if nodes, ok := v.Field(i).Interface().([]string); ok {
+			value = strings.Join(nodes, ",")
+		}
+		switch secret := field.Tag.Get("secret"); {
+		case value == "":
+		case secret == "value":
+			value = "***"
+		case secret == "url":
+			if u, err := url.Parse(value); err == nil {
+				value = u.Redacted()
+			} else {
+				value = "(not a URL)"
+			}
+		}
+		list = append(list, Setting{Variable: name, Value: value})
+	}
+	return list
+}

@@ -1,0 +1,67 @@
+package feed
+
+import (
+	"context"
+	"sync"
+)
+
+// Topic is a channel of a group.
+type Topic struct{ Group, Channel string }
+
+// Hub follows groups for all consumers of a client. A group is connected while
+// somebody follows one of its channels.
+type Hub[K comparable, V any] struct {
+	src Source[K, V]
+	opt Options
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu     sync.Mutex // guards groups, their topics and the topics' followers' number
+	groups map[string]*group[K, V]
+}
+
+// NewHub returns a hub that follows nothing yet.
+func NewHub[K comparable, V any](src Source[K, V], opt Options) *Hub[K, V] {
+	h := &Hub[K, V]{src: src, opt: opt, groups: make(map[string]*group[K, V])}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	return h
+}
+
+// Close ends all connections and consumers.
+func (h *Hub[K, V]) Close() {
+	h.mu.Lock()
+	h.cancel()
+	h.mu.Unlock()
+	h.wg.Wait()
+}
+
+// follow returns the topic, connecting its group if nobody follows it yet. Each
+// follow is undone by one unfollow.
+func (h *Hub[K, V]) follow(name Topic) (*topic[K, V], error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ctx.Err() != nil {
+		return nil, h.opt.Closed
+	}
+	g := h.groups[name.Group]
+	if g == nil {
+		g = newGroup(h, name.Group)
+		h.groups[name.Group] = g
+		h.wg.Go(g.run)
+	}
+	return g.follow(name.Channel), nil
+}
+
+// unfollow forgets a topic that nobody follows any more, and its group with the
+// last of its topics.
+func (h *Hub[K, V]) unfollow(t *topic[K, V]) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	g := t.group
+	if g.unfollow(t) {
+		delete(h.groups, g.name)
+		g.cancel()
+	}
+}

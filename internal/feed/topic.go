@@ -1,0 +1,175 @@
+package feed
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/puzpuzpuz/xsync/v4"
+)
+
+// topic is the state behind a channel, and who follows it. Readers look into
+// the table without a lock; changes come one at a time.
+type topic[K comparable, V any] struct {
+	group     *group[K, V]
+	channel   string
+	followers int // guarded by the hub's lock
+
+	table *xsync.Map[K, *slot[K, V]]
+
+	mu    sync.Mutex
+	epoch uint64 // counts the readings of the state; entries of an older one are unconfirmed
+	ready chan struct{}
+	whole bool  // the table is complete for the epoch
+	cut   error // why it is not
+	subs  map[*Sub[K, V]]struct{}
+}
+
+// slot is where the newest event of a key is found. It stays while the key does.
+type slot[K comparable, V any] struct {
+	entry atomic.Pointer[Entry[K, V]]
+}
+
+// Entry is the newest event of a key. It never changes.
+type Entry[K comparable, V any] struct {
+	Event[K, V]
+	epoch uint64
+}
+
+func newTopic[K comparable, V any](g *group[K, V], channel string) *topic[K, V] {
+	return &topic[K, V]{
+		group: g, channel: channel,
+		table: xsync.NewMap[K, *slot[K, V]](),
+		ready: make(chan struct{}),
+		subs:  make(map[*Sub[K, V]]struct{}),
+	}
+}
+
+// begin opens a new reading of the state: every entry must be confirmed by it or
+// by a message that arrives from now on.
+func (t *topic[K, V]) begin() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.epoch++
+	t.whole = false
+}
+
+// complete closes the reading: its events are applied in order, and what was not
+// confirmed is gone.
+func (t *topic[K, V]) complete(events []Event[K, V]) {
+	slices.SortFunc(events, func(a, b Event[K, V]) int { return int(a.Rev - b.Rev) })
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, e := range events {
+		t.put(e)
+	}
+	t.table.Range(func(key K, s *slot[K, V]) bool {
+		switch old := s.entry.Load(); {
+		case old.Deleted: // a tombstone: it kept the reading from bringing the key back
+			t.table.Delete(key)
+		case old.epoch < t.epoch:
+			t.table.Delete(key)
+			t.tell(Event[K, V]{Key: key, Rev: old.Rev, Deleted: true})
+		}
+		return true
+	})
+	t.whole, t.cut = true, nil
+	select {
+	case <-t.ready:
+	default:
+		close(t.ready)
+	}
+}
+
+// apply handles an event that was published.
+func (t *topic[K, V]) apply(e Event[K, V]) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.put(e)
+}
+
+// put stores an event unless a newer one of its key is there, and tells the
+// followers. An entry of an older epoch gives way whatever its revision: the
+// server may have been replaced by one that knows less.
+func (t *topic[K, V]) put(e Event[K, V]) {
+	s, _ := t.table.Load(e.Key)
+	if s == nil {
+		if e.Deleted && t.whole {
+			return
+		}
+		e.Key = t.group.hub.src.Own(e.Key)
+		s = &slot[K, V]{}
+	} else {
+		old := s.entry.Load()
+		if old.epoch == t.epoch && e.Rev <= old.Rev {
+			return
+		}
+		e.Key = old.Key
+	}
+	known := s.entry.Load()
+	t.group.hub.src.Rename(&e.Value, e.Key)
+	s.entry.Store(&Entry[K, V]{Event: e, epoch: t.epoch})
+	switch {
+	case e.Deleted && t.whole:
+		t.table.Delete(e.Key)
+	case known == nil:
+		t.table.Store(e.Key, s)
+	}
+	if e.Deleted && (known == nil || known.Deleted) {
+		return // nobody had seen it
+	}
+	t.tell(e)
+}
+
+func (t *topic[K, V]) tell(e Event[K, V]) {
+	for s := range t.subs {
+		s.offer(e)
+	}
+}
+
+// fail tells the followers of something that cannot be read.
+func (t *topic[K, V]) fail(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for s := range t.subs {
+		s.fail(t.channel, err)
+	}
+}
+
+// disconnected tells the followers.
+func (t *topic[K, V]) disconnected(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.whole, t.cut = false, err
+	for s := range t.subs {
+		s.fail(t.group.name, err)
+	}
+}
+
+// attach lets a consumer follow, beginning with the state as far as it is known.
+func (t *topic[K, V]) attach(s *Sub[K, V]) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.subs[s] = struct{}{}
+	if t.cut != nil {
+		s.fail(t.group.name, t.cut)
+		return
+	}
+	var known []*Entry[K, V]
+	t.table.Range(func(_ K, slot *slot[K, V]) bool {
+		if e := slot.entry.Load(); e.epoch == t.epoch && !e.Deleted {
+			known = append(known, e)
+		}
+		return true
+	})
+	slices.SortFunc(known, func(a, b *Entry[K, V]) int { return int(a.Rev - b.Rev) })
+	for _, e := range known {
+		s.offer(e.Event)
+	}
+}
+
+func (t *topic[K, V]) detach(s *Sub[K, V]) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.subs, s)
+}

@@ -1,0 +1,58 @@
+package feed
+
+import "context"
+
+// View is the current state behind a topic. It reads without lock, I/O or
+// allocation.
+type View[K comparable, V any] struct {
+	hub   *Hub[K, V]
+	topic *topic[K, V]
+}
+
+// View follows a topic. It must be closed.
+func (h *Hub[K, V]) View(name Topic) (*View[K, V], error) {
+	t, err := h.follow(name)
+	if err != nil {
+		return nil, err
+	}
+	return &View[K, V]{hub: h, topic: t}, nil
+}
+
+// Close stops following. What was read last stays readable.
+func (v *View[K, V]) Close() { v.hub.unfollow(v.topic) }
+
+// Get returns the newest event of a key, or nil.
+func (v *View[K, V]) Get(key K) *Entry[K, V] {
+	s, ok := v.topic.table.Load(key)
+	if !ok {
+		return nil
+	}
+	e := s.entry.Load()
+	if e.Deleted {
+		return nil
+	}
+	return e
+}
+
+// All calls yield for the newest event of each key, until it returns false.
+func (v *View[K, V]) All(yield func(*Entry[K, V]) bool) {
+	v.topic.table.Range(func(_ K, s *slot[K, V]) bool {
+		e := s.entry.Load()
+		return e.Deleted || yield(e)
+	})
+}
+
+// State tells about the connection.
+func (v *View[K, V]) State() *State { return &v.topic.group.state }
+
+// Ready waits until the state has been complete once.
+func (v *View[K, V]) Ready(ctx context.Context) error {
+	select {
+	case <-v.topic.ready:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-v.hub.ctx.Done():
+		return v.hub.opt.Closed
+	}
+}

@@ -1,0 +1,159 @@
+// Package keys names every key and channel of the cache: the data model on one
+// page. A key is type:identifier:subidentifier behind the space's prefix; in
+// cluster mode the identifier is the hash tag, so that what one script touches
+// lives in one slot. Auxiliary keys extend the main key's name and share its
+// tag.
+package keys
+
+import (
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Space is where the keys of one configuration live.
+type Space struct {
+	prefix  string // with its ":", or empty
+	db      string // "db0:", before every channel: pub/sub ignores the database
+	cluster bool
+}
+
+// New returns the space of a prefix (letters, digits, "_", "." and "-", or
+// empty), a database and a mode.
+func New(prefix string, db int, cluster bool) Space {
+	if prefix != "" {
+		prefix += ":"
+	}
+	return Space{prefix: prefix, db: "db" + strconv.Itoa(db) + ":", cluster: cluster}
+}
+
+// Cluster reports whether keys carry hash tags.
+func (s Space) Cluster() bool { return s.cluster }
+
+// Prefix is what every key of the space begins with.
+func (s Space) Prefix() string { return s.prefix }
+
+// Ticker is the ticker of a symbol.
+// Hash: exchange symbol price bid ask last volume time rev received. No TTL.
+func (s Space) Ticker(exchange, symbol string) string {
+	return s.tagged("tickers:", exchange, ":"+Symbol(symbol))
+}
+
+// TickerSymbols is the index of an exchange's tickers.
+// Set of symbols as given. No TTL.
+func (s Space) TickerSymbols(exchange string) string {
+	return s.tagged("ticker_symbols:", exchange, "")
+}
+
+// TickerRev numbers the updates of an exchange's tickers.
+// String, a counter that is at least the server's time in microseconds at the
+// last update, so that it never goes back, not even after a restart without
+// data. No TTL.
+func (s Space) TickerRev(exchange string) string {
+	return s.tagged("ticker_rev:", exchange, "")
+}
+
+// TickerBeat is the last sign of life of an exchange's feed.
+// String, a time. TTL BeatTTL.
+func (s Space) TickerBeat(exchange string) string {
+	return s.tagged("ticker_rev:", exchange, ":beat")
+}
+
+// TickCrawlers is the configuration of an exchange's ticker crawlers.
+// Hash: name → JSON. No TTL.
+func (s Space) TickCrawlers(exchange string) string {
+	return s.tagged("tick_crawlers:", exchange, "")
+}
+
+// Exchanges is the index of exchanges that have tickers. It has a slot of its
+// own, so its writers add to it again and again.
+// Set of exchanges as given. No TTL.
+func (s Space) Exchanges() string { return s.prefix + "exchanges" }
+
+// TickCrawlerExchanges is the index of exchanges that have crawlers configured.
+// Set of exchanges as given. No TTL.
+func (s Space) TickCrawlerExchanges() string { return s.prefix + "tick_crawlers" }
+
+// GlobalError is the queue of errors of all components.
+// List of JSON, oldest first, capped. No TTL.
+func (s Space) GlobalError() string { return s.prefix + "global_error" }
+
+// TickerChannel carries the updates of one symbol's ticker. Sharded in cluster
+// mode, like all channels.
+func (s Space) TickerChannel(exchange, symbol string) string {
+	return s.db + s.Ticker(exchange, symbol)
+}
+
+// ExchangeChannel carries the updates of all tickers of an exchange.
+func (s Space) ExchangeChannel(exchange string) string {
+	return s.db + s.tagged("tickers:", exchange, "")
+}
+
+// BeatChannel carries the signs of life of an exchange's feed, and the news that
+// its revisions began anew.
+func (s Space) BeatChannel(exchange string) string {
+	return s.db + s.TickerRev(exchange)
+}
+
+// ChannelKey is the key that a channel is named after.
+func (s Space) ChannelKey(channel string) string { return strings.TrimPrefix(channel, s.db) }
+
+// Patterns are globs that together match every key of the space and, where
+// there is a prefix, nothing of another prefix.
+func (s Space) Patterns() []string {
+	if s.prefix != "" {
+		return []string{s.prefix + "*"}
+	}
+	return []string{
+		"tickers:*", "ticker_symbols:*", "ticker_rev:*", "tick_crawlers:*",
+		"tick_crawlers", "exchanges", "global_error",
+	}
+}
+
+func (s Space) tagged(kind, id, rest string) string {
+	id = Escape(id)
+	if s.cluster {
+		id = "{" + id + "}"
+	}
+	return s.prefix + kind + id + rest
+}
+
+// Symbol returns a symbol as keys carry it: BASE/QUOTE loses its "/", other
+// bytes that would break a key or a glob are percent-encoded. Two symbols can
+// meet in one name ("BTC/USD" and "BTCUSD"); the value tells them apart.
+func Symbol(symbol string) string {
+	if base, quote, ok := strings.Cut(symbol, "/"); ok && base != "" && quote != "" {
+		symbol = base + quote
+	}
+	return Escape(symbol)
+}
+
+// Escape percent-encodes the bytes that would break a key, a hash tag, a glob or
+// a line of text: "%", "/", ":", braces, glob characters, white space, control
+// characters and what is not UTF-8. It is injective.
+func Escape(name string) string {
+	if !strings.ContainsFunc(name, special) {
+		return name
+	}
+	var b strings.Builder
+	for len(name) > 0 {
+		r, size := utf8.DecodeRuneInString(name)
+		for i := range size {
+			if special(r) {
+				const hex = "0123456789ABCDEF"
+				b.Write([]byte{'%', hex[name[i]>>4], hex[name[i]&15]})
+			} else {
+				b.WriteByte(name[i])
+			}
+		}
+		name = name[size:]
+	}
+	return b.String()
+}
+
+// special takes the replacement character, which stands for bytes that are not
+// UTF-8, along with itself.
+func special(r rune) bool {
+	return r == utf8.RuneError || unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune(`%/:{}*?[]\`, r)
+}

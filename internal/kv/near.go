@@ -1,0 +1,234 @@
+package kv
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+	"github.com/redis/rueidis"
+)
+
+// Near is a cache of decoded values close to the caller. The server tells when
+// a key changes; and since a server that is frozen or cut off tells nothing, a
+// hit also needs a sign of life that is not older than the allowed staleness.
+// Where the server cannot track keys (in-process), every read asks it.
+type Near[V any] struct {
+	c       *Client
+	entries *otter.Cache[string, nearEntry[V]]
+
+	mu      sync.Mutex
+	flights map[string]*nearFlight
+}
+
+type nearEntry[V any] struct {
+	value V
+	asked time.Time // when the server was asked
+}
+
+// nearFlight are the reads of a key under way. One whose key was invalidated
+// meanwhile is not kept.
+type nearFlight struct {
+	reads int
+	dirty bool
+}
+
+// NewNear returns a near cache of at most size values. Its name appears in events.
+func NewNear[V any](c *Client, name string, size int) *Near[V] {
+	n := &Near[V]{
+		c:       c,
+		entries: otter.Must(&otter.Options[string, nearEntry[V]]{MaximumSize: size}),
+		flights: make(map[string]*nearFlight),
+	}
+	c.near.add(nearCache{name: name, forget: n.forget, flush: n.flush})
+	return n
+}
+
+// Get returns the decoded value of key. hit says that the server was not asked.
+// read builds the command; decode gets its reply, or an error that [IsNil] knows.
+// What decode returns is shared: it must not be changed.
+func (n *Near[V]) Get(ctx context.Context, key string, read func(rueidis.Builder) rueidis.Cacheable, decode func(rueidis.RedisMessage, error) (V, error)) (v V, hit bool, err error) {
+	if e, ok := n.entries.GetIfPresent(key); ok && n.c.near.fresh(e.asked) {
+		return e.value, true, nil
+	}
+	if n.c.opt.InProcess {
+		cmd := read(n.c.redis.B())
+		v, err = decode(n.c.Do(ctx, rueidis.Completed(cmd)))
+		return v, false, err
+	}
+	n.c.near.watch()
+	flight := n.enter(key)
+	asked := time.Now()
+	cmd := read(n.c.redis.B()).Pin()
+	msg, err := call(ctx, n.c, request{slot: cmd.Slot(), again: true}, func(ctx context.Context) (rueidis.RedisMessage, error) {
+		return n.c.redis.DoCache(ctx, cmd, time.Hour).ToMessage()
+	})
+	v, err = decode(msg, err)
+	n.leave(key, flight, nearEntry[V]{v, asked}, err == nil)
+	return v, false, err
+}
+
+func (n *Near[V]) enter(key string) *nearFlight {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f := n.flights[key]
+	if f == nil || f.dirty {
+		// A read that starts after an invalidation sees the new value.
+		f = &nearFlight{}
+		n.flights[key] = f
+	}
+	f.reads++
+	return f
+}
+
+func (n *Near[V]) leave(key string, f *nearFlight, e nearEntry[V], keep bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if keep && !f.dirty {
+		n.entries.Set(key, e)
+	}
+	if f.reads--; f.reads == 0 && n.flights[key] == f {
+		delete(n.flights, key)
+	}
+}
+
+func (n *Near[V]) forget(key string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if f := n.flights[key]; f != nil {
+		f.dirty = true
+	}
+	n.entries.Invalidate(key)
+}
+
+func (n *Near[V]) flush() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, f := range n.flights {
+		f.dirty = true
+	}
+	n.entries.InvalidateAll()
+}
+
+// nearCache is what the connection needs to know of a Near.
+type nearCache struct {
+	name   string
+	forget func(key string)
+	flush  func()
+}
+
+// nearState is what all near caches of a Client share.
+type nearState struct {
+	c       *Client
+	mu      sync.Mutex
+	caches  []nearCache
+	started sync.Once
+	alive   atomic.Int64 // when the last answered sign of life was asked for, Unix nanoseconds
+}
+
+func (s *nearState) init(c *Client) { s.c = c }
+
+func (s *nearState) add(n nearCache) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.caches = append(s.caches, n)
+}
+
+// fresh reports whether a value asked for then has been under the server's
+// watch, up to the allowed staleness.
+func (s *nearState) fresh(asked time.Time) bool {
+	limit := time.Now().Add(-s.c.opt.NearStaleness)
+	return s.alive.Load() >= limit.UnixNano() || !asked.Before(limit)
+}
+
+// watch starts asking for signs of life. They travel on the connection that
+// carries the invalidations, so an answer proves that those before it arrived.
+func (s *nearState) watch() {
+	s.started.Do(func() {
+		s.c.goroutine(func() {
+			every := s.c.opt.NearStaleness / 4
+			tick := time.NewTicker(every)
+			defer tick.Stop()
+			for {
+				select {
+				case <-s.c.ctx.Done():
+					return
+				case <-tick.C:
+				}
+				asked := time.Now()
+				if s.ping(every) {
+					s.alive.Store(asked.UnixNano())
+				}
+			}
+		})
+	})
+}
+
+// ping reports whether every node answered.
+func (s *nearState) ping(within time.Duration) bool {
+	ctx, cancel := context.WithTimeout(s.c.ctx, within)
+	defer cancel()
+	for _, node := range s.c.redis.Nodes() {
+		if node.Do(ctx, node.B().Ping().Build()).Error() != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// store returns the receiver of a connection's invalidations. rueidis would
+// cache raw replies there; this one only passes on what it is told.
+func (s *nearState) store(rueidis.CacheStoreOption) rueidis.CacheStore {
+	return &invalidations{state: s}
+}
+
+type invalidations struct {
+	state *nearState
+	used  atomic.Bool // the connection tracks keys
+}
+
+func (i *invalidations) Flight(string, string, time.Duration, time.Time) (rueidis.RedisMessage, rueidis.CacheEntry) {
+	i.used.Store(true)
+	return rueidis.RedisMessage{}, nil
+}
+
+func (i *invalidations) Update(string, string, rueidis.RedisMessage) int64 { return 0 }
+
+func (i *invalidations) Cancel(string, string, error) {}
+
+func (i *invalidations) Delete(keys []rueidis.RedisMessage) {
+	if keys == nil { // FLUSHALL, FLUSHDB
+		i.state.flush(nil)
+		return
+	}
+	i.state.mu.Lock()
+	defer i.state.mu.Unlock()
+	for _, k := range keys {
+		key, err := k.ToString()
+		for _, n := range i.state.caches {
+			if err == nil {
+				n.forget(key)
+			}
+		}
+	}
+}
+
+func (i *invalidations) Close(err error) {
+	if i.used.Load() {
+		i.state.flush(err)
+	}
+}
+
+// flush empties all near caches: the server's word on them is lost.
+func (s *nearState) flush(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.alive.Store(0)
+	for _, n := range s.caches {
+		n.flush()
+		if s.c.ctx.Err() == nil {
+			s.c.opt.OnEvent(NearFlushed, n.name, err)
+		}
+	}
+}

@@ -1,0 +1,69 @@
+package kv
+
+import (
+	"crypto/sha1" // EVALSHA names scripts by it; nothing is secured with it
+	"embed"
+	"encoding/hex"
+	"io/fs"
+	"path"
+	"regexp"
+	"strings"
+)
+
+// Script names a Lua file of the folder scripts. Each opens with a contract:
+// KEYS, ARGV, what it returns, and whether it may be sent again when the
+// connection broke and the outcome is unknown ("Retry: safe" or "Retry: no").
+type Script string
+
+// The scripts.
+const (
+	TickSet    Script = "tick_set"
+	TickBeat   Script = "tick_beat"
+	TickDelete Script = "tick_delete"
+	ListPush   Script = "list_push"
+)
+
+//go:embed scripts
+var scriptFiles embed.FS
+
+// script is a loaded script.
+type script struct {
+	body, sha string
+	retry     bool
+}
+
+// loadScripts reads the embedded scripts and puts in what they include. The
+// in-process server cannot parse the "#!lua" line, which makes a real one
+// refuse undeclared keys of another slot.
+func loadScripts(inProcess bool) map[Script]script {
+	include := regexp.MustCompile(`(?m)^-- @include (\w+)\n`)
+	scripts := make(map[Script]script)
+	files, err := fs.Glob(scriptFiles, "scripts/*.lua")
+	must(err)
+	for _, file := range files {
+		body := include.ReplaceAllStringFunc(read(file), func(line string) string {
+			return read("scripts/include/" + include.FindStringSubmatch(line)[1] + ".lua")
+		})
+		retry := strings.Contains(body, "\n-- Retry: safe")
+		if inProcess {
+			_, body, _ = strings.Cut(body, "\n")
+		}
+		sum := sha1.Sum([]byte(body))
+		name := Script(strings.TrimSuffix(path.Base(file), ".lua"))
+		scripts[name] = script{body: body, sha: hex.EncodeToString(sum[:]), retry: retry}
+	}
+	return scripts
+}
+
+func read(file string) string {
+	b, err := scriptFiles.ReadFile(file)
+	must(err)
+	return string(b)
+}
+
+// must stops on what the build guarantees: that embedded files can be read.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
