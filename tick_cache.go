@@ -119,8 +119,8 @@ func (c *TickCache) Set(ctx context.Context, tick Tick) (err error) {
 	return err
 }
 
-// SetMany stores ticks as [TickCache.Set] does, each atomically, all in one
-// round trip. Ticks of one exchange are stored in the order given. If some
+// SetMany stores ticks as [TickCache.Set] does, each atomically, in one round
+// trip per 1,000. Ticks of one exchange are stored in the order given. If some
 // fail, it returns a [BatchError] with the error of each.
 func (c *TickCache) SetMany(ctx context.Context, ticks []Tick) (err error) {
 	call := c.begin(ctx, "tick.set_many", Market{})
@@ -521,7 +521,7 @@ func (c *TickCache) fresh(m Market, r kv.Reply, want ReadOption, heard time.Time
 	return s.Tick, nil
 }
 
-// GetMany reads the ticks of many markets in one round trip. It yields one
+// GetMany reads the ticks of many markets in one round trip per 1,000. It yields one
 // element per market, in the order given: its tick, or its error with a Tick
 // that carries only the market.
 func (c *TickCache) GetMany(ctx context.Context, markets []Market, opts ...ReadOption) iter.Seq2[Tick, error] {
@@ -533,14 +533,10 @@ func (c *TickCache) GetMany(ctx context.Context, markets []Market, opts ...ReadO
 	}
 }
 
-// pipelined is how many commands are sent at once, so that a long listing does
-// not hold up the calls of others.
-const pipelined = 1000
-
 // getMany yields the ticks of markets; the error it returns is the last one.
 func (c *TickCache) getMany(ctx context.Context, markets []Market, want ReadOption, yield func(Tick, error) bool) (last error) {
 	beats := make(map[string]time.Time)
-	for some := range slices.Chunk(markets, pipelined) {
+	for some := range slices.Chunk(markets, kv.Pipelined) {
 		var cmds []rueidis.Completed
 		var exchanges []string
 		invalid := make(map[int]error)

@@ -268,7 +268,7 @@ func (s tickSource) Load(ctx context.Context, exchange string, channels []string
 			reads = append(reads, read{channel, c.keys.Ticker(exchange, symbol)})
 		}
 	}
-	for some := range slices.Chunk(reads, pipelined) {
+	for some := range slices.Chunk(reads, kv.Pipelined) {
 		cmds := make([]rueidis.Completed, len(some))
 		for i, r := range some {
 			cmds[i] = c.kv.B().Hmget().Key(r.key).Field(tickFields[:]...).Build()

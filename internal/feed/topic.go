@@ -22,6 +22,7 @@ type topic[K comparable, V any] struct {
 	ready chan struct{}
 	whole bool  // the table is complete for the epoch
 	cut   error // why it is not
+	renew bool  // followers were cut off: the reading tells them all anew
 	subs  map[*Sub[K, V]]struct{}
 }
 
@@ -51,7 +52,7 @@ func (t *topic[K, V]) begin() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.epoch++
-	t.whole = false
+	t.whole, t.renew = false, t.cut != nil
 }
 
 // complete closes the reading: its events are applied in order, and what was not
@@ -99,14 +100,14 @@ func (t *topic[K, V]) put(e Event[K, V]) {
 		}
 		e.Key = t.group.hub.src.Own(e.Key)
 		s = &slot[K, V]{}
-	} else {
-		old := s.entry.Load()
-		if old.epoch == t.epoch && e.Rev <= old.Rev {
-			return
-		}
-		e.Key = old.Key
 	}
 	known := s.entry.Load()
+	if known != nil {
+		if known.epoch == t.epoch && e.Rev <= known.Rev {
+			return
+		}
+		e.Key = known.Key
+	}
 	t.group.hub.src.Rename(&e.Value, e.Key)
 	s.entry.Store(&Entry[K, V]{Event: e, epoch: t.epoch})
 	switch {
@@ -115,10 +116,12 @@ func (t *topic[K, V]) put(e Event[K, V]) {
 	case known == nil:
 		t.table.Store(e.Key, s)
 	}
-	if e.Deleted && (known == nil || known.Deleted) {
-		return // nobody had seen it
+	switch {
+	case e.Deleted && (known == nil || known.Deleted): // nobody had seen it
+	case known != nil && known.Rev == e.Rev && !t.renew: // nothing new
+	default:
+		t.tell(e)
 	}
-	t.tell(e)
 }
 
 func (t *topic[K, V]) tell(e Event[K, V]) {

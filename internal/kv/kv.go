@@ -172,6 +172,8 @@ func (c *Client) clientOption() rueidis.ClientOption {
 	}
 	if c.opt.InProcess {
 		o.DisableCache, o.AlwaysRESP2 = true, true
+		// It cannot freeze, but it is slow and answers a pipeline as a whole.
+		o.ConnWriteTimeout = c.opt.CallTimeout
 	}
 	return o
 }
@@ -332,10 +334,21 @@ func (c *Client) eval(s script, keys, args []string) rueidis.Completed {
 // ScriptCall is one call of a script in a batch.
 type ScriptCall struct{ Keys, Args []string }
 
+// Pipelined is how many commands are best sent at once: more would hold up the
+// calls of others, and take longer than one call may.
+const Pipelined = 1000
+
 // RunMulti runs a script many times, in order for keys that share a slot, and
 // returns a reply for each.
 func (c *Client) RunMulti(ctx context.Context, name Script, calls []ScriptCall) []Reply {
-	s := c.scripts[name]
+	replies := make([]Reply, 0, len(calls))
+	for some := range slices.Chunk(calls, Pipelined) {
+		replies = append(replies, c.runMulti(ctx, c.scripts[name], some)...)
+	}
+	return replies
+}
+
+func (c *Client) runMulti(ctx context.Context, s script, calls []ScriptCall) []Reply {
 	cmds := make([]rueidis.Completed, len(calls))
 	for i, call := range calls {
 		cmds[i] = c.evalsha(s, call.Keys, call.Args)

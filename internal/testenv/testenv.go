@@ -1,0 +1,266 @@
+// Package testenv gives tests real servers: private redis-server processes on
+// free loopback ports, standalone, with replicas, as a cluster, behind Sentinels
+// or TLS, and a proxy that breaks connections. What it starts it ends.
+package testenv
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+	"go.uber.org/goleak"
+
+	"github.com/fullon/fulloncache/internal/redisproc"
+)
+
+// Patience is how long a test waits for something that must happen.
+const Patience = 20 * time.Second
+
+// shared are the servers that all tests of the binary use.
+var shared struct {
+	mu      sync.Mutex
+	redis   *Server
+	cluster *Cluster
+}
+
+// Main runs a package's tests, ends the shared servers, and fails if a goroutine
+// is left. The caller's settings are ignored.
+func Main(m *testing.M) {
+	for _, kv := range os.Environ() {
+		name, _, _ := strings.Cut(kv, "=")
+		if strings.HasPrefix(name, "REDIS_") || strings.HasPrefix(name, "CACHE_") || name == "DOTENV_FILE" {
+			if err := os.Unsetenv(name); err != nil {
+				panic(err)
+			}
+		}
+	}
+	code := m.Run()
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	if shared.redis != nil {
+		shared.redis.stop()
+	}
+	if shared.cluster != nil {
+		shared.cluster.stop()
+	}
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, "goroutines are left:", err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// Context returns a context that ends with the test, and before a hang does.
+func Context(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// Prefix returns a key prefix of the test's own. Parallel tests share servers.
+func Prefix(t testing.TB) string {
+	clean := strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {
+			return r
+		}
+		return '_'
+	}, t.Name())
+	return fmt.Sprintf("%s-%d", clean, time.Now().UnixNano())
+}
+
+// Eventually polls until ok, or fails the test with the last detail.
+func Eventually(t testing.TB, what string, ok func() (bool, string)) {
+	t.Helper()
+	deadline := time.NewTimer(Patience)
+	defer deadline.Stop()
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		done, detail := ok()
+		if done {
+			return
+		}
+		select {
+		case <-deadline.C:
+			t.Fatalf("%s: not within %s: %s", what, Patience, detail)
+		case <-poll.C:
+		}
+	}
+}
+
+// Server is a redis-server.
+type Server struct {
+	proc  *redisproc.Server
+	admin rueidis.Client
+	user  string // a server of the user's own
+	opt   rueidis.ClientOption
+}
+
+// Redis returns the standalone server that the binary's tests share, or the one
+// that FULLON_CACHE_TEST_REDIS_URL names.
+func Redis(t testing.TB) *Server {
+	t.Helper()
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	if shared.redis == nil {
+		if url := os.Getenv("FULLON_CACHE_TEST_REDIS_URL"); url != "" {
+			opt, err := rueidis.ParseURL(url)
+			if err != nil {
+				t.Fatalf("FULLON_CACHE_TEST_REDIS_URL: %v", err)
+			}
+			shared.redis = &Server{user: url, opt: opt}
+		} else {
+			shared.redis = start(t, redisproc.Options{})
+		}
+	}
+	return shared.redis
+}
+
+// NewRedis starts a server of the test's own.
+func NewRedis(t testing.TB, args ...string) *Server {
+	t.Helper()
+	return newServer(t, redisproc.Options{Args: args})
+}
+
+// NewSocket starts a server of the test's own on a unix socket.
+func NewSocket(t testing.TB) *Server {
+	t.Helper()
+	return newServer(t, redisproc.Options{Socket: true})
+}
+
+func newServer(t testing.TB, opt redisproc.Options) *Server {
+	t.Helper()
+	s := start(t, opt)
+	t.Cleanup(s.stop)
+	return s
+}
+
+func start(t testing.TB, opt redisproc.Options) *Server {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	proc, err := redisproc.Start(ctx, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Server{proc: proc}
+}
+
+func (s *Server) stop() {
+	if s.admin != nil {
+		s.admin.Close()
+	}
+	if s.proc != nil {
+		_ = s.proc.Thaw() // a frozen process takes SIGKILL all the same; a dead one is gone
+		if err := s.proc.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, "testenv:", err)
+		}
+	}
+}
+
+// URL is what REDIS_URL takes to reach the server.
+func (s *Server) URL() string {
+	switch {
+	case s.user != "":
+		return s.user
+	case s.proc.Network() == "unix":
+		return "unix://" + s.proc.Addr()
+	}
+	return "redis://" + s.proc.Addr()
+}
+
+// Addr is the server's host:port or socket.
+func (s *Server) Addr() string { return s.own().Addr() }
+
+// Port is the server's port.
+func (s *Server) Port() int { return s.own().Port() }
+
+func (s *Server) own() *redisproc.Server {
+	if s.proc == nil {
+		panic("this test needs a server that it started itself: unset FULLON_CACHE_TEST_REDIS_URL")
+	}
+	return s.proc
+}
+
+// Do sends a command as an operator would and returns the reply.
+func (s *Server) Do(t testing.TB, words ...string) *rueidis.RedisMessage {
+	t.Helper()
+	msg, err := s.Try(t, words...)
+	if err != nil && !rueidis.IsRedisNil(err) {
+		t.Fatalf("%s: %v", strings.Join(words, " "), err)
+	}
+	return &msg
+}
+
+// Try is Do for commands that may fail.
+func (s *Server) Try(t testing.TB, words ...string) (rueidis.RedisMessage, error) {
+	t.Helper()
+	client := s.client(t)
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	return client.Do(ctx, client.B().Arbitrary(words...).Build()).ToMessage()
+}
+
+var adminMu sync.Mutex
+
+func (s *Server) client(t testing.TB) rueidis.Client {
+	t.Helper()
+	adminMu.Lock()
+	defer adminMu.Unlock()
+	if s.admin != nil {
+		return s.admin
+	}
+	opt := s.opt
+	if s.proc != nil {
+		opt.InitAddress = []string{s.proc.Addr()}
+		if s.proc.Network() == "unix" {
+			opt.DialCtxFn = dialUnix
+		}
+	}
+	opt.ForceSingleClient, opt.DisableCache = true, true
+	client, err := rueidis.NewClient(opt)
+	if err != nil {
+		t.Fatalf("admin connection: %v", err)
+	}
+	s.admin = client
+	return client
+}
+
+// Kill ends the server as a crash does.
+func (s *Server) Kill() { s.own().Kill() }
+
+// Freeze stops the server without closing a connection.
+func (s *Server) Freeze(t testing.TB) { t.Helper(); must(t, s.own().Freeze()) }
+
+// Thaw lets a frozen server go on.
+func (s *Server) Thaw(t testing.TB) { t.Helper(); must(t, s.own().Thaw()) }
+
+// Restart starts the server anew at its address, without data unless it was
+// started with persistence.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	must(t, s.own().Restart(ctx))
+}
+
+// KillClients closes the connections of a type (normal or pubsub), but the
+// admin's own.
+func (s *Server) KillClients(t testing.TB, kind string) {
+	t.Helper()
+	s.Do(t, "CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,169 @@
+package fulloncache_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fullon/fulloncache"
+	"github.com/fullon/fulloncache/embedded"
+	"github.com/fullon/fulloncache/internal/testenv"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+// quiet keeps the log of provoked faults out of the tests' output.
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// mode is a kind of server that the conformance suites run against.
+type mode struct {
+	name   string
+	config func(t testing.TB) fulloncache.Config
+	// admin sends a command to the server that holds a key, as an operator would;
+	// nil where the mode has no such server.
+	admin func(t testing.TB, key string) *testenv.Server
+}
+
+var modes = []mode{
+	{
+		name: "standalone",
+		config: func(t testing.TB) fulloncache.Config {
+			return fulloncache.Config{URL: testenv.Redis(t).URL()}
+		},
+		admin: func(t testing.TB, _ string) *testenv.Server { return testenv.Redis(t) },
+	},
+	{
+		name: "cluster",
+		config: func(t testing.TB) fulloncache.Config {
+			return fulloncache.Config{ClusterMode: true, ClusterNodes: testenv.SharedCluster(t).Addrs()}
+		},
+		admin: func(t testing.TB, key string) *testenv.Server {
+			c := testenv.SharedCluster(t)
+			return c.Owner(t, c.Slot(t, key))
+		},
+	},
+	{
+		name: "embedded",
+		config: func(t testing.TB) fulloncache.Config {
+			srv, err := embedded.Start(testenv.Context(t), embedded.InProcess)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := srv.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			return srv.Config()
+		},
+	},
+}
+
+// suite is what a conformance test gets: a mode and a prefix of its own.
+type suite struct {
+	*testing.T
+	mode mode
+	cfg  fulloncache.Config
+	ctx  context.Context
+}
+
+// conformance runs a test in every mode, in parallel.
+func conformance(t *testing.T, test func(s *suite, c *fulloncache.Client)) {
+	t.Helper()
+	t.Parallel()
+	for _, m := range modes {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			s := &suite{T: t, mode: m, cfg: m.config(t), ctx: testenv.Context(t)}
+			s.cfg.KeyPrefix = testenv.Prefix(t)
+			s.cfg.Logger = quiet
+			test(s, s.open())
+		})
+	}
+}
+
+// open returns a client of the suite's prefix: another process, to Redis.
+func (s *suite) open() *fulloncache.Client {
+	s.Helper()
+	return open(s.T, s.cfg)
+}
+
+func open(t testing.TB, cfg fulloncache.Config) *fulloncache.Client {
+	t.Helper()
+	if cfg.Logger == nil {
+		cfg.Logger = quiet
+	}
+	c, err := fulloncache.New(testenv.Context(t), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// key is a key of the suite as it stands in Redis: kind:exchange:rest.
+func (s *suite) key(kind, exchange, rest string) string {
+	if s.mode.name == "cluster" {
+		exchange = "{" + exchange + "}"
+	}
+	return s.cfg.KeyPrefix + ":" + kind + ":" + exchange + rest
+}
+
+// do sends a command about a key as an operator would.
+func (s *suite) do(command, key string, args ...string) {
+	s.Helper()
+	s.mode.admin(s, key).Do(s, append([]string{command, key}, args...)...)
+}
+
+// events collects a client's events.
+type events struct {
+	mu   sync.Mutex
+	list []fulloncache.Event
+}
+
+func (e *events) hook() fulloncache.Hooks {
+	return fulloncache.Hooks{Event: func(ev fulloncache.Event) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.list = append(e.list, ev)
+	}}
+}
+
+func (e *events) count(kind fulloncache.EventKind) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := 0
+	for _, ev := range e.list {
+		if ev.Kind == kind {
+			n++
+		}
+	}
+	return n
+}
+
+func dec(s string) fulloncache.Decimal { return fulloncache.MustDecimal(s) }
+
+func some(s string) fulloncache.NullDecimal { return fulloncache.Some(dec(s)) }
+
+var (
+	btc = fulloncache.Market{Exchange: "kraken", Symbol: "BTC/USD"}
+	eth = fulloncache.Market{Exchange: "kraken", Symbol: "ETH/USD"}
+	// t0 is a moment that is neither too old nor ahead.
+	t0 = time.Now().Add(-time.Minute).Truncate(time.Microsecond)
+)
+
+func at(n int) time.Time { return t0.Add(time.Duration(n) * time.Millisecond) }
+
+func tickOf(m fulloncache.Market, price string, n int) fulloncache.Tick {
+	return fulloncache.Tick{Market: m, Price: dec(price), Time: at(n)}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
