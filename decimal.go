@@ -142,6 +142,16 @@ func fromBig(neg bool, n *big.Int, places int) (Decimal, error) {
 	return Decimal{d}, err
 }
 
+// NewDecimal returns coef × 10^-places: NewDecimal(12345, 2) is 123.45. It
+// returns [ErrInvalid] unless places is from 0 to [MaxDecimalPlaces].
+func NewDecimal(coef int64, places int) (Decimal, error) {
+	if places < 0 || places > MaxDecimalPlaces {
+		return Decimal{}, fmt.Errorf("%w: decimal with %d places: want 0 to %d", ErrInvalid, places, MaxDecimalPlaces)
+	}
+	n := big.NewInt(coef)
+	return fromBig(coef < 0, n.Abs(n), places)
+}
+
 // MustDecimal is [ParseDecimal] for numbers written in the source; it panics on
 // one that is malformed.
 func MustDecimal(s string) Decimal {

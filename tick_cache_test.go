@@ -134,7 +134,7 @@ func TestTickInvalid(t *testing.T) {
 			"volume -0.1":         {Market: btc, Price: dec("1"), Volume: some("-0.1"), Time: at(0)},
 			"time 0001":           {Market: btc, Price: dec("1")},
 			"time 1969":           {Market: btc, Price: dec("1"), Time: time.Date(1969, 1, 1, 0, 0, 0, 0, time.UTC)},
-			"time 10000":         {Market: btc, Price: dec("1"), Time: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
+			"time 10000":          {Market: btc, Price: dec("1"), Time: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
 			"ahead of the server": {Market: btc, Price: dec("1"), Time: time.Now().Add(time.Minute)},
 		} {
 			err := c.Ticks.Set(s.ctx, tick)
