@@ -96,7 +96,7 @@ func (d *demo) on(ctx context.Context, srv *embedded.Server) error {
 		d.server += " " + v
 	}
 	if !d.json {
-		fmt.Fprintf(d.stdout, "Feeding %d simulated exchanges into a %s.\n", len(sim.Exchanges), d.server)
+		fmt.Fprintf(d.stdout, "Feeding %d simulated exchanges into: %s.\n", len(sim.Exchanges), d.server)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	if d.duration > 0 {
@@ -151,10 +151,8 @@ func (d *demo) feed(ctx context.Context, ticks *fulloncache.TickCache) error {
 		for i := range batch {
 			batch[i] = market.Next(time.Now())
 		}
-		if err := ticks.SetMany(ctx, batch); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		// A batch is finished, so that what is counted is what was written.
+		if err := ticks.SetMany(context.WithoutCancel(ctx), batch); err != nil {
 			return fmt.Errorf("feed: %w", err)
 		}
 		sent += due
