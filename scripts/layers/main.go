@@ -117,7 +117,7 @@ func forbidden(from layer, path string) string {
 	for _, c := range confined {
 		holds := func(mod string) bool { return under(path, mod) }
 		if slices.ContainsFunc(c.modules, holds) && !slices.Contains(c.to, from.path) {
-			return "only " + strings.Join(c.to, " and ") + " may"
+			return "only " + strings.Join(c.to, ", ") + " may"
 		}
 	}
 	return ""
