@@ -1,6 +1,7 @@
 package fulloncache
 
 import (
+	"errors"
 	"fmt"
 	"math/big"
 	"strconv"
@@ -68,7 +69,7 @@ func parseDecimal(s string) (Decimal, error) {
 	return compose(neg, coef, exp)
 }
 
-var errNotANumber = fmt.Errorf("not a finite decimal number")
+var errNotANumber = errors.New("not a finite decimal number")
 
 // plain reports whether s is short and made of digits with at most a leading
 // minus and one inner point.

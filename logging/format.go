@@ -18,13 +18,13 @@ import (
 // formats make the handlers.
 var formats = map[string]func(w io.Writer, level slog.Level, colours bool) slog.Handler{
 	Beautiful: func(w io.Writer, level slog.Level, colours bool) slog.Handler {
-		return tint.NewHandler(w, &tint.Options{Level: level, NoColor: !colours, TimeFormat: "15:04:05.000", ReplaceAttr: replace(short)})
+		return tint.NewTextHandler(w, &tint.Options{Level: level, NoColor: !colours, TimeFormat: "15:04:05.000", ReplaceAttr: replace(short)})
 	},
 	Development: func(w io.Writer, level slog.Level, colours bool) slog.Handler {
-		return tint.NewHandler(w, &tint.Options{Level: level, NoColor: !colours, TimeFormat: "15:04:05.000", AddSource: true, ReplaceAttr: replace(short)})
+		return tint.NewTextHandler(w, &tint.Options{Level: level, NoColor: !colours, TimeFormat: "15:04:05.000", AddSource: true, ReplaceAttr: replace(short)})
 	},
 	Minimal: func(w io.Writer, level slog.Level, colours bool) slog.Handler {
-		return tint.NewHandler(w, &tint.Options{Level: level, NoColor: !colours, ReplaceAttr: replace(bare)})
+		return tint.NewTextHandler(w, &tint.Options{Level: level, NoColor: !colours, ReplaceAttr: replace(bare)})
 	},
 	Detailed: func(w io.Writer, level slog.Level, _ bool) slog.Handler {
 		return slog.NewTextHandler(w, &slog.HandlerOptions{Level: level, AddSource: true, ReplaceAttr: replace(precise)})

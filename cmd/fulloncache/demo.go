@@ -96,7 +96,9 @@ func (d *demo) on(ctx context.Context, srv *embedded.Server) error {
 		d.server += " " + v
 	}
 	if !d.json {
-		fmt.Fprintf(d.stdout, "Feeding %d simulated exchanges into: %s.\n", len(sim.Exchanges), d.server)
+		if err := d.print(nil, "Feeding %d simulated exchanges into a %s.", len(sim.Exchanges), d.server); err != nil {
+			return err
+		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	if d.duration > 0 {

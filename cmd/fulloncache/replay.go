@@ -138,7 +138,7 @@ func (r *replay) file(ctx context.Context, name string) error {
 		}
 		in = f
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }() // it was only read
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	lines := make(chan line, batchSize)
@@ -300,7 +300,7 @@ func (r *replay) reject(name string, number int, err error) error {
 		return err
 	}
 	r.bar.clear()
-	fmt.Fprintln(r.stderr, "fulloncache:", err)
+	r.warn(err)
 	return nil
 }
 
@@ -380,19 +380,24 @@ func (b *bar) add(n int) {
 func (b *bar) draw() {
 	b.drawn = time.Now()
 	part := float64(b.read) / float64(max(b.total, 1))
-	fmt.Fprintf(b.w, "\r%s", b.model.ViewAs(min(part, 1)))
+	b.write("\r" + b.model.ViewAs(min(part, 1)))
 }
 
 // clear makes room for a line of text.
 func (b *bar) clear() {
-	if b.w != nil {
-		fmt.Fprint(b.w, "\r\x1b[K")
-	}
+	b.write("\r\x1b[K")
 }
 
 func (b *bar) done() {
 	if b.w != nil {
 		b.draw()
-		fmt.Fprintln(b.w)
+		b.write("\n")
+	}
+}
+
+// write draws; a bar that cannot be drawn is no reason to stop.
+func (b *bar) write(s string) {
+	if b.w != nil {
+		_, _ = io.WriteString(b.w, s)
 	}
 }

@@ -45,10 +45,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintln(stderr, "fulloncache:", err)
+	a.warn(err)
 	var usage usageError
 	if errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") {
-		fmt.Fprintln(stderr, `see "fulloncache help"`)
+		a.warn(`see "fulloncache help"`)
 		return exitUsage
 	}
 	return exitError
@@ -124,7 +124,7 @@ func (a *app) config() (fulloncache.Config, func(), error) {
 	return cfg, func() {
 		slog.SetDefault(was)
 		if err := closer.Close(); err != nil {
-			fmt.Fprintln(a.stderr, "fulloncache: close the log:", err)
+			a.warn("close the log:", err)
 		}
 	}, nil
 }
@@ -158,6 +158,12 @@ func (a *app) print(v any, text string, args ...any) error {
 	}
 	_, err = fmt.Fprintf(a.stdout, "%s\n", line)
 	return err
+}
+
+// warn says something on standard error. Where that fails, there is nobody to
+// tell.
+func (a *app) warn(what ...any) {
+	_, _ = fmt.Fprintln(a.stderr, append([]any{"fulloncache:"}, what...)...)
 }
 
 // terminal reports whether w is one.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -103,14 +104,20 @@ func (a *app) tickList() *cobra.Command {
 // such a thing.
 func (a *app) printTicks(ticks iter.Seq2[fulloncache.Tick, error]) error {
 	table := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	row := func(cells ...string) error {
+		_, err := fmt.Fprintln(table, strings.Join(cells, "\t"))
+		return err
+	}
 	if !a.json {
-		fmt.Fprintln(table, "EXCHANGE\tSYMBOL\tPRICE\tBID\tASK\tLAST\tVOLUME\tAGE")
+		if err := row("EXCHANGE", "SYMBOL", "PRICE", "BID", "ASK", "LAST", "VOLUME", "AGE"); err != nil {
+			return err
+		}
 	}
 	bad := 0
 	for t, err := range ticks {
 		if err != nil {
 			bad++
-			fmt.Fprintln(a.stderr, "fulloncache:", err)
+			a.warn(err)
 			continue
 		}
 		if a.json {
@@ -119,7 +126,9 @@ func (a *app) printTicks(ticks iter.Seq2[fulloncache.Tick, error]) error {
 			}
 			continue
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.Exchange, t.Symbol, t.Price, dash(t.Bid), dash(t.Ask), dash(t.Last), dash(t.Volume), age(t))
+		if err := row(t.Exchange, t.Symbol, t.Price.String(), dash(t.Bid), dash(t.Ask), dash(t.Last), dash(t.Volume), age(t)); err != nil {
+			return err
+		}
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -161,7 +170,7 @@ until interrupted. A disconnect is reported on standard error, and the watch goe
 				return err
 			}
 			if err != nil {
-				fmt.Fprintln(a.stderr, "fulloncache:", err)
+				a.warn(err)
 				continue
 			}
 			if err := a.printUpdate(u); err != nil {

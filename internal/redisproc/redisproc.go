@@ -104,7 +104,7 @@ func (s *Server) run(ctx context.Context) error {
 	log := &tail{}
 	up := make(chan struct{})
 	go func() {
-		defer out.Close()
+		defer func() { _ = out.Close() }() // a pipe's Close returns no error
 		var once sync.Once
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			log.add(lines.Text())
