@@ -3,6 +3,7 @@ package kv
 import (
 	"context"
 	"errors"
+	"net"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -172,6 +173,11 @@ func broken(err error) bool {
 	if isAnswer(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false
 	}
-	var dial interface{ Timeout() bool }
-	return !errors.As(err, &dial)
+	var network interface{ Timeout() bool }
+	if !errors.As(err, &network) {
+		return true
+	}
+	// A connection that the server ends with data still unread is reset.
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op != "dial" && !op.Timeout()
 }
