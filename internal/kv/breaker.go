@@ -40,6 +40,7 @@ func (c *Client) breaker(slot uint16) *breaker {
 		subject = "slot " + strconv.Itoa(int(slot))
 	}
 	b := &breaker{}
+	b.seen.Store(-1) // its node may never have been connected to
 	b.circuit = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 		Timeout:     c.opt.BreakerCooldown,
 		ReadyToTrip: func(n gobreaker.Counts) bool { return int(n.ConsecutiveFailures) >= c.opt.BreakerFailures },
@@ -97,8 +98,12 @@ func call[T any](ctx context.Context, c *Client, req request, do func(context.Co
 	}
 	bounded, cancel := context.WithTimeout(ctx, req.wait+c.opt.CallTimeout)
 	defer cancel()
+	if req.own {
+		// It would keep Close waiting for as long as the server blocks.
+		defer context.AfterFunc(c.ctx, cancel)()
+	}
 	losses := c.losses.Load()
-	if b.seen.Load() == losses {
+	if b.seen.Load() == losses && !req.own {
 		v, err = do(bounded)
 	} else {
 		v, err = detached(bounded, c, req, do)
@@ -106,6 +111,9 @@ func call[T any](ctx context.Context, c *Client, req request, do func(context.Co
 	if req.again && broken(err) && bounded.Err() == nil {
 		losses = c.losses.Load()
 		v, err = detached(bounded, c, req, do)
+	}
+	if late, _ := bounded.Deadline(); errors.Is(err, context.DeadlineExceeded) && !time.Now().Before(late) {
+		<-bounded.Done() // a connection's deadline can come before its context's timer
 	}
 	switch {
 	case isAnswer(err):

@@ -150,7 +150,7 @@ func (c *Client) clientOption() rueidis.ClientOption {
 		AlwaysPipelining:  true,
 		PipelineMultiplex: -1,
 		BlockingPipeline:  -1,
-		BlockingPoolSize:  c.opt.MaxConnections,
+		BlockingPoolSize:  c.opt.MaxConnections - 1,
 		// Retries are decided here, by what may be sent twice and how long it may take.
 		DisableRetry:        true,
 		ForceSingleClient:   !c.opt.Cluster,
