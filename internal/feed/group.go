@@ -315,7 +315,7 @@ func (g *group[K, V]) receive(channel, message string) {
 	t := g.topics[channel]
 	g.mu.RUnlock()
 	switch {
-	case t == nil: // a sign of life, or nobody follows it any more
+	case t == nil || err == nil && m.Kind == Alive: // no event, or nobody follows it any more
 	case err != nil:
 		t.fail(err)
 	default:
