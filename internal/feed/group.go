@@ -19,6 +19,7 @@ type group[K comparable, V any] struct {
 
 	mu     sync.RWMutex
 	topics map[string]*topic[K, V]
+	link   int // counts the connections
 
 	changed chan struct{} // topics came or went
 	resets  chan struct{} // the state must be read anew
@@ -150,10 +151,16 @@ func (g *group[K, V]) disconnected(err error) {
 
 // connected makes one connection and serves it until it ends.
 func (g *group[K, V]) connected(pause *backoff.ExponentialBackOff) error {
+	g.mu.Lock()
+	g.link++
+	link := g.link
+	g.mu.Unlock()
 	drain(g.resets)
 	drain(g.dropped)
 	g.maxRev.Store(0)
-	conn, err := g.hub.src.Connect(g.ctx, g.name, g.receive, g.drop)
+	conn, err := g.hub.src.Connect(g.ctx, g.name,
+		func(channel, message string) { g.receive(link, channel, message) },
+		func(channel string) { g.drop(link, channel) })
 	if err != nil {
 		return err
 	}
@@ -301,9 +308,16 @@ func (g *group[K, V]) load(channels []string, topics map[string]*topic[K, V]) er
 }
 
 // receive handles a message. It is called by the connection's reader, one
-// message at a time, and does not block on consumers.
-func (g *group[K, V]) receive(channel, message string) {
+// message at a time, and does not block on consumers. What an earlier connection
+// still delivers is older than the state that was read since: it must not
+// confirm an entry.
+func (g *group[K, V]) receive(link int, channel, message string) {
 	m, err := g.hub.src.Decode(channel, message)
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if link != g.link {
+		return
+	}
 	if err == nil && m.Kind == Reset {
 		signal(g.resets)
 		return
@@ -311,9 +325,7 @@ func (g *group[K, V]) receive(channel, message string) {
 	if err == nil && !m.Event.Deleted {
 		raise(&g.state.heard, time.Now().UnixNano())
 	}
-	g.mu.RLock()
 	t := g.topics[channel]
-	g.mu.RUnlock()
 	switch {
 	case t == nil || err == nil && m.Kind == Alive: // no event, or nobody follows it any more
 	case err != nil:
@@ -325,9 +337,12 @@ func (g *group[K, V]) receive(channel, message string) {
 }
 
 // drop handles the end of a subscription that came from the server.
-func (g *group[K, V]) drop(channel string) {
+func (g *group[K, V]) drop(link int, channel string) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
+	if link != g.link {
+		return
+	}
 	if g.topics[channel] != nil || channel == g.hub.src.Control(g.name) {
 		signal(g.dropped)
 	}
