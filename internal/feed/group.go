@@ -3,6 +3,7 @@ package feed
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,9 @@ type group[K comparable, V any] struct {
 	mu     sync.RWMutex
 	topics map[string]*topic[K, V]
 	link   int // counts the connections
+	// leaving are channels that are being unsubscribed: that they end is no news,
+	// even if they are followed again meanwhile.
+	leaving map[string]bool
 
 	changed chan struct{} // topics came or went
 	resets  chan struct{} // the state must be read anew
@@ -66,6 +70,7 @@ func newGroup[K comparable, V any](h *Hub[K, V], name string) *group[K, V] {
 	g := &group[K, V]{
 		hub: h, name: name,
 		topics:  make(map[string]*topic[K, V]),
+		leaving: make(map[string]bool),
 		changed: make(chan struct{}, 1),
 		resets:  make(chan struct{}, 1),
 		dropped: make(chan struct{}, 1),
@@ -254,13 +259,15 @@ func (g *group[K, V]) reconcile(conn Conn, subscribed map[string]*topic[K, V]) e
 			delete(subscribed, channel)
 		}
 	}
-	for list := gone; len(list) > 0; list = list[min(batch, len(list)):] {
-		if err := conn.Unsubscribe(g.ctx, list[:min(batch, len(list))]); err != nil {
+	for some := range slices.Chunk(gone, batch) {
+		g.leave(some)
+		err := conn.Unsubscribe(g.ctx, some)
+		g.leave(nil)
+		if err != nil {
 			return err
 		}
 	}
-	for list := fresh; len(list) > 0; list = list[min(batch, len(list)):] {
-		some := list[:min(batch, len(list))]
+	for some := range slices.Chunk(fresh, batch) {
 		if err := conn.Subscribe(g.ctx, some); err != nil {
 			return err
 		}
@@ -269,6 +276,16 @@ func (g *group[K, V]) reconcile(conn Conn, subscribed map[string]*topic[K, V]) e
 		}
 	}
 	return nil
+}
+
+// leave remembers the channels that are being unsubscribed.
+func (g *group[K, V]) leave(channels []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	clear(g.leaving)
+	for _, c := range channels {
+		g.leaving[c] = true
+	}
 }
 
 // load reads the state behind channels that are subscribed: what changes
@@ -340,7 +357,7 @@ func (g *group[K, V]) receive(link int, channel, message string) {
 func (g *group[K, V]) drop(link int, channel string) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	if link != g.link {
+	if link != g.link || g.leaving[channel] {
 		return
 	}
 	if g.topics[channel] != nil || channel == g.hub.src.Control(g.name) {
