@@ -162,11 +162,11 @@ func (t *topic[K, V]) attach(s *Sub[K, V]) {
 		s.fail(t.group.name, t.cut)
 		return
 	}
+	// While a reset makes the state be read again, entries are not confirmed yet:
+	// the reading tells what has changed, and nothing of what has not.
 	var known []*Entry[K, V]
 	t.table.Range(func(_ K, slot *slot[K, V]) bool {
-		if e := slot.Load(); e.epoch == t.epoch {
-			known = append(known, e)
-		}
+		known = append(known, slot.Load())
 		return true
 	})
 	slices.SortFunc(known, func(a, b *Entry[K, V]) int { return int(a.Rev - b.Rev) })
