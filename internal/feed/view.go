@@ -1,12 +1,18 @@
 package feed
 
-import "context"
+import (
+	"context"
+
+	"github.com/puzpuzpuz/xsync/v4"
+)
 
 // View is the current state behind a topic. It reads without lock, I/O or
 // allocation.
 type View[K comparable, V any] struct {
 	hub   *Hub[K, V]
 	topic *topic[K, V]
+	table *xsync.Map[K, *slot[K, V]] // the topic's and its group's: one step less for readers
+	state *State
 }
 
 // View follows a topic. It must be closed.
@@ -15,7 +21,7 @@ func (h *Hub[K, V]) View(name Topic) (*View[K, V], error) {
 	if err != nil {
 		return nil, err
 	}
-	return &View[K, V]{hub: h, topic: t}, nil
+	return &View[K, V]{hub: h, topic: t, table: t.table, state: &t.group.state}, nil
 }
 
 // Close stops following. What was read last stays readable.
@@ -23,27 +29,22 @@ func (v *View[K, V]) Close() { v.hub.unfollow(v.topic) }
 
 // Get returns the newest event of a key, or nil.
 func (v *View[K, V]) Get(key K) *Entry[K, V] {
-	s, ok := v.topic.table.Load(key)
+	s, ok := v.table.Load(key)
 	if !ok {
 		return nil
 	}
-	e := s.entry.Load()
-	if e.Deleted {
-		return nil
-	}
-	return e
+	return s.Load()
 }
 
 // All calls yield for the newest event of each key, until it returns false.
 func (v *View[K, V]) All(yield func(*Entry[K, V]) bool) {
-	v.topic.table.Range(func(_ K, s *slot[K, V]) bool {
-		e := s.entry.Load()
-		return e.Deleted || yield(e)
+	v.table.Range(func(_ K, s *slot[K, V]) bool {
+		return yield(s.Load())
 	})
 }
 
 // State tells about the connection.
-func (v *View[K, V]) State() *State { return &v.topic.group.state }
+func (v *View[K, V]) State() *State { return v.state }
 
 // Ready waits until the state has been complete once.
 func (v *View[K, V]) Ready(ctx context.Context) error {

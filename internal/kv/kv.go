@@ -149,8 +149,10 @@ func (c *Client) clientOption() rueidis.ClientOption {
 		// it has answered proves that its invalidations have arrived.
 		AlwaysPipelining:  true,
 		PipelineMultiplex: -1,
-		BlockingPipeline:  -1,
-		BlockingPoolSize:  c.opt.MaxConnections - 1,
+		// Callers that come at the same time share a system call; one alone does not wait.
+		MaxFlushDelay:    20 * time.Microsecond,
+		BlockingPipeline: -1,
+		BlockingPoolSize: c.opt.MaxConnections - 1,
 		// Retries are decided here, by what may be sent twice and how long it may take.
 		DisableRetry:        true,
 		ForceSingleClient:   !c.opt.Cluster,

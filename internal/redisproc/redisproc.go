@@ -92,7 +92,7 @@ func freePort() (int, error) {
 }
 
 // ready is what the server logs when it accepts connections.
-var ready = regexp.MustCompile(`Ready to accept connections|Sentinel ID is`)
+var ready = regexp.MustCompile(`(?i)ready to accept connections|Sentinel ID is`)
 
 // run starts the process and waits until it is ready or has ended.
 func (s *Server) run(ctx context.Context) error {
@@ -104,7 +104,7 @@ func (s *Server) run(ctx context.Context) error {
 	log := &tail{}
 	up := make(chan struct{})
 	go func() {
-		defer out.Close()
+		defer func() { _ = out.Close() }() // a pipe's Close returns no error
 		var once sync.Once
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			log.add(lines.Text())
