@@ -35,7 +35,7 @@ func (b *bench) scale(n int) int {
 	return n
 }
 
-func (b *bench) window() time.Duration { return time.Duration(b.scale(500)) * time.Millisecond }
+func (b *bench) window() time.Duration { return time.Duration(b.scale(120)) * time.Millisecond }
 
 func (b *bench) client(hooks ...fulloncache.Hooks) (*fulloncache.Client, error) {
 	return fulloncache.New(b.ctx, fulloncache.Config{
@@ -91,7 +91,7 @@ func setOne(b *bench) error {
 	}
 	defer closePeers()
 	m := markets("ours1", 1)[0]
-	n := b.scale(1000)
+	n := b.scale(250)
 	contestants := []contestant{{"fulloncache", latency(n, func() error { return c.Ticks.Set(b.ctx, tick(m)) })}}
 	for i, p := range peers {
 		m := markets(fmt.Sprintf("peer1-%d", i), 1)[0]
@@ -175,7 +175,7 @@ func getOne(b *bench) error {
 	if err := c.Ticks.Set(b.ctx, tick(m)); err != nil {
 		return err
 	}
-	n := b.scale(1000)
+	n := b.scale(250)
 	contestants := []contestant{{"fulloncache", latency(n, func() error {
 		_, err := c.Ticks.Get(b.ctx, m)
 		return err
@@ -253,7 +253,7 @@ func nearHit(b *bench) error {
 		}
 		return nil
 	}
-	n := b.scale(500_000)
+	n := b.scale(100_000)
 	contestants := []contestant{{"fulloncache", loop(n, hits)}}
 	for i, p := range peers {
 		contestants = append(contestants, contestant{rueidisConfigs[i].name, loop(n, func(n int) error {
@@ -312,7 +312,7 @@ func mirrorRead(b *bench) error {
 		return err
 	}
 	var sum fulloncache.Decimal
-	n := b.scale(1_000_000)
+	n := b.scale(200_000)
 	at, bareAt := 0, 0
 	s, err := alternate(b.rounds, []contestant{
 		{"fulloncache", loop(n, func(n int) error {
@@ -402,7 +402,7 @@ func streamDelivery(b *bench) error {
 	defer c.Close()
 	ctx, cancel := context.WithCancel(b.ctx)
 	defer cancel()
-	n := b.scale(1000)
+	n := b.scale(250)
 
 	m := markets("stream", 1)[0]
 	arrivals := make(chan arrival, 16)

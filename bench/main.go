@@ -39,7 +39,7 @@ func run() (missed bool, err error) {
 	quick := flag.Bool("quick", false, "few and short rounds; results are not kept")
 	only := flag.String("run", "", "run only the benchmarks whose name matches this regexp; results are not kept")
 	out := flag.String("out", "results", "folder that keeps the results of full runs")
-	rounds := flag.Int("rounds", 0, "rounds (default 15, quick 3)")
+	rounds := flag.Int("rounds", 0, "rounds (default 51, quick 5)")
 	profile := flag.String("cpuprofile", "", "write a CPU profile of this process")
 	flag.Parse()
 	wanted, err := regexp.Compile(*only)
@@ -66,9 +66,9 @@ func run() (missed bool, err error) {
 	}
 	defer server.Stop()
 
-	b := &bench{ctx: ctx, addr: server.Addr(), quick: *quick, rounds: 15, report: &report{}}
+	b := &bench{ctx: ctx, addr: server.Addr(), quick: *quick, rounds: 51, report: &report{}}
 	if *quick {
-		b.rounds = 3
+		b.rounds = 5
 	}
 	if *rounds > 0 {
 		b.rounds = *rounds

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -69,15 +70,21 @@ func best(peers []series, higherIsBetter bool) series {
 	})
 }
 
-// spread is the median of the ratios of all rounds and their extremes.
-type spread struct{ median, min, max float64 }
+// spread is the median of the ratios of all rounds, the median deviation from
+// it, and the extremes.
+type spread struct{ median, deviation, min, max float64 }
 
 func ratios(a, b series) spread {
 	r := make([]float64, len(a.figures))
 	for i := range r {
 		r[i] = a.figures[i] / b.figures[i]
 	}
-	return spread{median(r), slices.Min(r), slices.Max(r)}
+	m := median(r)
+	deviations := make([]float64, len(r))
+	for i := range r {
+		deviations[i] = math.Abs(r[i] - m)
+	}
+	return spread{m, median(deviations), slices.Min(r), slices.Max(r)}
 }
 
 func median(v []float64) float64 {
