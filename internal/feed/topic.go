@@ -51,7 +51,7 @@ func (t *topic[K, V]) begin() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.epoch++
-	t.tombs = make(map[K]int64)
+	t.tombs = nil
 	t.whole, t.renew = false, t.cut != nil
 }
 
@@ -102,6 +102,9 @@ func (t *topic[K, V]) put(e Event[K, V]) {
 	if e.Deleted {
 		if !t.whole {
 			// What is being read may be older, and must not bring the key back.
+			if t.tombs == nil {
+				t.tombs = make(map[K]int64)
+			}
 			t.tombs[t.group.hub.src.Own(e.Key)] = e.Rev
 		}
 		if known != nil {
