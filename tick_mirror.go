@@ -2,7 +2,6 @@ package fulloncache
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"sync"
@@ -108,12 +107,12 @@ func (m *Mirror) Get(market Market, opts ...ReadOption) (Quote, error) {
 	}
 	e := v.Get(market)
 	if e == nil {
-		return Quote{}, m.absent(v, market)
+		return Quote{}, absent(v, market)
 	}
-	q := Quote{entry: e, state: v.State()}
+	q := Quote{entry: e, view: v}
 	if len(opts) > 0 {
 		want := reading(opts)
-		if err := want.check(&e.Value, time.Now(), q.state.Heard()); err != nil {
+		if err := want.check(&e.Value, time.Now(), v.State().Heard()); err != nil {
 			return Quote{}, err
 		}
 	}
@@ -121,15 +120,11 @@ func (m *Mirror) Get(market Market, opts ...ReadOption) (Quote, error) {
 }
 
 // absent tells a market without a tick from one that is unknown.
-func (m *Mirror) absent(v *feed.View[Market, Tick], market Market) error {
-	if v.State().Connected() {
-		return fmt.Errorf("tick %s: %w", market, ErrNotFound)
+func absent(v *feed.View[Market, Tick], market Market) error {
+	if err := v.Err(); err != nil {
+		return fmt.Errorf("tick %s: %w", market, feedError(err))
 	}
-	err := v.State().Err()
-	if err == nil {
-		err = errors.New("the first full state is not here yet")
-	}
-	return fmt.Errorf("tick %s: %w", market, feedError(&feed.Disconnected{Group: market.Exchange, Err: err}))
+	return fmt.Errorf("tick %s: %w", market, ErrNotFound)
 }
 
 // All yields the newest tick of every market, in no order.
@@ -138,7 +133,7 @@ func (m *Mirror) All() iter.Seq[Quote] {
 		more := true
 		for _, v := range m.views {
 			v.All(func(e *feed.Entry[Market, Tick]) bool {
-				more = yield(Quote{entry: e, state: v.State()})
+				more = yield(Quote{entry: e, view: v})
 				return more
 			})
 			if !more {
@@ -170,13 +165,14 @@ func (m *Mirror) Feed(exchange string) (FeedState, error) {
 		return FeedState{}, fmt.Errorf("%w: exchange %q is not mirrored", ErrInvalid, exchange)
 	}
 	s := v.State()
-	return FeedState{Connected: s.Connected(), Confirmed: s.Confirmed(), Heard: s.Heard(), Err: feedError(s.Err())}, nil
+	err := v.Err()
+	return FeedState{Connected: err == nil, Confirmed: s.Confirmed(), Heard: s.Heard(), Err: feedError(err)}, nil
 }
 
 // Quote is a tick of a [Mirror]. It does not change; read another for the next.
 type Quote struct {
 	entry *feed.Entry[Market, Tick]
-	state *feed.State
+	view  *feed.View[Market, Tick]
 }
 
 // Tick returns the tick.
@@ -196,12 +192,12 @@ func (q Quote) Age() time.Duration { return q.entry.Value.Age(time.Now()) }
 
 // Connected reports whether the feed of the exchange is connected now. While it
 // is not, newer ticks may exist.
-func (q Quote) Connected() bool { return q.state.Connected() }
+func (q Quote) Connected() bool { return q.view.Connected() }
 
 // FeedAge returns how long ago the exchange's feed gave a sign of life;
 // negative if it is not known to have.
 func (q Quote) FeedAge() time.Duration {
-	heard := q.state.Heard()
+	heard := q.view.State().Heard()
 	if heard.IsZero() {
 		return -1
 	}

@@ -1,12 +1,16 @@
 package feed
 
-import "context"
+import (
+	"context"
+	"sync/atomic"
+)
 
 // View is the current state behind a topic. It reads without lock, I/O or
 // allocation.
 type View[K comparable, V any] struct {
-	hub   *Hub[K, V]
-	topic *topic[K, V]
+	hub    *Hub[K, V]
+	topic  *topic[K, V]
+	closed atomic.Bool
 }
 
 // View follows a topic. It must be closed.
@@ -19,7 +23,10 @@ func (h *Hub[K, V]) View(name Topic) (*View[K, V], error) {
 }
 
 // Close stops following. What was read last stays readable.
-func (v *View[K, V]) Close() { v.hub.unfollow(v.topic) }
+func (v *View[K, V]) Close() {
+	v.closed.Store(true)
+	v.hub.unfollow(v.topic)
+}
 
 // Get returns the newest event of a key, or nil.
 func (v *View[K, V]) Get(key K) *Entry[K, V] {
@@ -40,6 +47,37 @@ func (v *View[K, V]) All(yield func(*Entry[K, V]) bool) {
 		e := s.entry.Load()
 		return e.Deleted || yield(e)
 	})
+}
+
+// Connected reports whether the view is complete and current.
+func (v *View[K, V]) Connected() bool {
+	return !v.closed.Load() && v.complete() && v.topic.group.state.Connected()
+}
+
+// complete reports whether the state has been complete once: the group may have
+// been connected before the topic joined it.
+func (v *View[K, V]) complete() bool {
+	select {
+	case <-v.topic.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// Err is why the view is not complete and current; nil if it is.
+func (v *View[K, V]) Err() error {
+	g := v.topic.group
+	if v.closed.Load() {
+		return &Disconnected{Group: g.name, Err: errEnded}
+	}
+	if err := g.state.Err(); err != nil {
+		return err
+	}
+	if !v.complete() {
+		return &Disconnected{Group: g.name, Err: errUnknown}
+	}
+	return nil
 }
 
 // State tells about the connection.
