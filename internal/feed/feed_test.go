@@ -143,6 +143,9 @@ func TestEventsOvertakeTheReading(t *testing.T) {
 	if err := v.Ready(ended); !errors.Is(err, context.Canceled) {
 		t.Fatalf("ready: %v", err)
 	}
+	if err := v.Err(); v.Connected() || !errors.Is(err, errUnknown) {
+		t.Fatalf("connected without a state: %v", err)
+	}
 	r.m.set("g", "a", "new")
 	r.m.delete("g", "b")
 	r.m.set("g", "d", "new")
@@ -202,14 +205,14 @@ func TestReconnect(t *testing.T) {
 		if !errors.As(err, &cut) || cut.Group != "g" || !strings.Contains(err.Error(), name) {
 			t.Fatalf("got %v", err)
 		}
-		if v.State().Connected() {
+		if v.Connected() {
 			t.Fatal("connected")
 		}
 		if v.Get("a").Value != "1" {
 			t.Fatal("the view does not answer any more")
 		}
 		r.want(s, "!refused")
-		if err := v.State().Err(); !errors.Is(err, refused) {
+		if err := v.Err(); !errors.Is(err, refused) {
 			t.Fatalf("state: %v", err)
 		}
 		// A consumer that comes now is told that it knows nothing.
@@ -232,8 +235,8 @@ func TestReconnect(t *testing.T) {
 			r.want(s, "c=1", "b-")
 		}
 		r.waitFor(v, "a=1 c=1")
-		if v.State().Err() != nil || v.State().Confirmed().IsZero() {
-			t.Fatalf("state: %v", v.State().Err())
+		if v.Err() != nil || v.State().Confirmed().IsZero() {
+			t.Fatalf("state: %v", v.Err())
 		}
 		r.states.wait(t, true, false, true)
 		r.hub.Close()
@@ -281,7 +284,7 @@ func TestReset(t *testing.T) {
 	r.waitFor(v, "b=1")
 	r.idle(s) // b is as it was
 	r.states.wait(t, true)
-	if !v.State().Connected() {
+	if !v.Connected() {
 		t.Fatal("not connected")
 	}
 }
@@ -416,7 +419,7 @@ func TestLoadFails(t *testing.T) {
 	}
 	defer v.Close()
 	r.want(s, "!no index")
-	if v.State().Connected() {
+	if v.Connected() {
 		t.Fatal("connected without a state")
 	}
 	r.m.locked(func(m *memory) { m.loadErr = nil })
@@ -697,8 +700,8 @@ func TestClose(t *testing.T) {
 	if v.Get("a") == nil {
 		t.Fatal("the view forgot")
 	}
-	if v.State().Connected() || !errors.Is(v.State().Err(), errClosed) {
-		t.Fatalf("the view of a closed hub is connected: %v", v.State().Err())
+	if v.Connected() || !errors.Is(v.Err(), errClosed) {
+		t.Fatalf("the view of a closed hub is connected: %v", v.Err())
 	}
 }
 
@@ -788,4 +791,42 @@ func TestConcurrent(t *testing.T) {
 		}
 		return same, fmt.Sprintf("%v\n%v", model, r.m.state)
 	})
+}
+
+// A view of a group that is connected already knows nothing before it is
+// complete, and one that is closed nothing any more.
+func TestViewIsConnectedWhileItIsKept(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.m.set("g", "a", "1")
+	s := r.subscribe(keyTopic("a"))
+	r.want(s, "a=1")
+	r.states.wait(t, true)
+	entered, release := r.loadGate(2)
+	v, err := r.hub.View(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-entered
+	if err := v.Err(); v.Connected() || !errors.Is(err, errUnknown) {
+		t.Fatalf("connected without a state: %v", err)
+	}
+	close(release)
+	if err := v.Ready(testenv.Context(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Err(); !v.Connected() || err != nil {
+		t.Fatalf("not connected: %v", err)
+	}
+	v.Close()
+	if err := v.Err(); v.Connected() || !errors.Is(err, errEnded) {
+		t.Fatalf("connected after Close: %v", err)
+	}
+	s.Close() // and with it the group
+	testenv.Eventually(t, "the group's end", func() (bool, string) {
+		return !v.State().Connected() && errors.Is(v.State().Err(), errEnded), fmt.Sprint(v.State().Err())
+	})
+	if v.Get("a") == nil {
+		t.Fatal("the view forgot")
+	}
 }

@@ -117,7 +117,7 @@ func (g *group[K, V]) list() []*topic[K, V] {
 
 // run keeps the group connected until nobody follows it.
 func (g *group[K, V]) run() {
-	defer g.cancel()
+	defer g.ended()
 	pause := &backoff.ExponentialBackOff{
 		InitialInterval:     20 * time.Millisecond,
 		RandomizationFactor: 0.3,
@@ -141,11 +141,22 @@ func (g *group[K, V]) run() {
 	}
 }
 
+// ended makes what is left of the group say that nothing keeps it current.
+func (g *group[K, V]) ended() {
+	g.cancel()
+	var err error = &Disconnected{Group: g.name, Err: errEnded}
+	if g.hub.ctx.Err() != nil {
+		err = g.hub.opt.Closed
+	}
+	g.state.err.Store(&err)
+	g.state.since.Store(0)
+}
+
 // disconnected tells everybody once per disconnect.
 func (g *group[K, V]) disconnected(err error) {
 	err = &Disconnected{Group: g.name, Err: err}
-	was := g.state.since.Swap(0)
 	known := g.state.err.Swap(&err)
+	was := g.state.since.Swap(0)
 	if was != 0 || known == nil {
 		g.hub.opt.OnState(g.name, err)
 	}
