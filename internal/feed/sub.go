@@ -60,6 +60,10 @@ func (s *Sub[K, V]) Close() {
 // or, for good, that of a closed hub.
 func (s *Sub[K, V]) Next(ctx context.Context) (Update[K, V], error) {
 	for {
+		// A consumer that never catches up must end too.
+		if err := ctx.Err(); err != nil {
+			return Update[K, V]{}, err
+		}
 		if u, ok, err := s.pop(); ok {
 			return u, err
 		}

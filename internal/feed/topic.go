@@ -51,7 +51,7 @@ func (t *topic[K, V]) begin() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.epoch++
-	t.tombs = make(map[K]int64)
+	t.tombs = nil
 	t.whole, t.renew = false, t.cut != nil
 }
 
@@ -102,6 +102,9 @@ func (t *topic[K, V]) put(e Event[K, V]) {
 	if e.Deleted {
 		if !t.whole {
 			// What is being read may be older, and must not bring the key back.
+			if t.tombs == nil {
+				t.tombs = make(map[K]int64)
+			}
 			t.tombs[t.group.hub.src.Own(e.Key)] = e.Rev
 		}
 		if known != nil {
@@ -162,11 +165,11 @@ func (t *topic[K, V]) attach(s *Sub[K, V]) {
 		s.fail(t.group.name, t.cut)
 		return
 	}
+	// While a reset makes the state be read again, entries are not confirmed yet:
+	// the reading tells what has changed, and nothing of what has not.
 	var known []*Entry[K, V]
 	t.table.Range(func(_ K, slot *slot[K, V]) bool {
-		if e := slot.Load(); e.epoch == t.epoch {
-			known = append(known, e)
-		}
+		known = append(known, slot.Load())
 		return true
 	})
 	slices.SortFunc(known, func(a, b *Entry[K, V]) int { return int(a.Rev - b.Rev) })

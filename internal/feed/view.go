@@ -2,6 +2,7 @@ package feed
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/puzpuzpuz/xsync/v4"
 )
@@ -9,10 +10,10 @@ import (
 // View is the current state behind a topic. It reads without lock, I/O or
 // allocation.
 type View[K comparable, V any] struct {
-	hub   *Hub[K, V]
-	topic *topic[K, V]
-	table *xsync.Map[K, *slot[K, V]] // the topic's and its group's: one step less for readers
-	state *State
+	hub    *Hub[K, V]
+	topic  *topic[K, V]
+	table  *xsync.Map[K, *slot[K, V]] // the topic's: one step less for readers
+	closed atomic.Bool
 }
 
 // View follows a topic. It must be closed.
@@ -21,11 +22,14 @@ func (h *Hub[K, V]) View(name Topic) (*View[K, V], error) {
 	if err != nil {
 		return nil, err
 	}
-	return &View[K, V]{hub: h, topic: t, table: t.table, state: &t.group.state}, nil
+	return &View[K, V]{hub: h, topic: t, table: t.table}, nil
 }
 
 // Close stops following. What was read last stays readable.
-func (v *View[K, V]) Close() { v.hub.unfollow(v.topic) }
+func (v *View[K, V]) Close() {
+	v.closed.Store(true)
+	v.hub.unfollow(v.topic)
+}
 
 // Get returns the newest event of a key, or nil.
 func (v *View[K, V]) Get(key K) *Entry[K, V] {
@@ -43,8 +47,39 @@ func (v *View[K, V]) All(yield func(*Entry[K, V]) bool) {
 	})
 }
 
+// Connected reports whether the view is complete and current.
+func (v *View[K, V]) Connected() bool {
+	return !v.closed.Load() && v.complete() && v.topic.group.state.Connected()
+}
+
+// complete reports whether the state has been complete once: the group may have
+// been connected before the topic joined it.
+func (v *View[K, V]) complete() bool {
+	select {
+	case <-v.topic.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// Err is why the view is not complete and current; nil if it is.
+func (v *View[K, V]) Err() error {
+	g := v.topic.group
+	if v.closed.Load() {
+		return &Disconnected{Group: g.name, Err: errEnded}
+	}
+	if err := g.state.Err(); err != nil {
+		return err
+	}
+	if !v.complete() {
+		return &Disconnected{Group: g.name, Err: errUnknown}
+	}
+	return nil
+}
+
 // State tells about the connection.
-func (v *View[K, V]) State() *State { return v.state }
+func (v *View[K, V]) State() *State { return &v.topic.group.state }
 
 // Ready waits until the state has been complete once.
 func (v *View[K, V]) Ready(ctx context.Context) error {
