@@ -104,7 +104,7 @@ const predecessor = `| work | fullon_cache 0.5.11 (uvloop) |
 func (r *report) write(w io.Writer, m machine, rounds int, command string) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# Benchmarks of fulloncache, %s\n\n", m.date.Format("2006-01-02"))
-	fmt.Fprintf(&b, "- machine: %d cores, %s, client and server share the cores, loopback TCP\n- Go %s, Redis %s, commit %s\n- load average at start and end: %s; %s (the run itself is about 2; more is other work on the machine)\n- command: `%s`; %d rounds, peers in turn within each; the ratio is the median over the rounds of ours to the peer's figure, ± their median deviation, the extremes in brackets; the peer is the fastest of those tried\n\n",
+	fmt.Fprintf(&b, "- machine: %d cores, %s, client and server share the cores, loopback TCP\n- Go %s, Redis %s, commit %s\n- load average at start and end: %s; %s (the run itself is about 2; more is other work on the machine)\n- command: `%s`; %d rounds, peers in turn within each, call by call where there is one caller; the ratio is the median over the rounds of ours to the peer's figure, ± their median deviation, the extremes in brackets; the peer is the fastest of those tried\n\n",
 		m.cores, m.cpu, m.goVersion, m.redis, m.commit, m.load, load(), command, rounds)
 	b.WriteString("| work | fulloncache | peer | peer is | ratio | limit | | |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n")
 	for _, l := range r.rows {

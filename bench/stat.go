@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"math"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -47,10 +49,16 @@ func alternate(rounds int, contestants []contestant) ([]series, error) {
 			all[i].samples = append(all[i].samples, samples...)
 		}
 	}
+	finish(all)
+	return all, nil
+}
+
+// finish sorts the samples and tells how all fared.
+func finish(all []series) {
 	for i := range all {
 		slices.Sort(all[i].samples)
+		fmt.Fprintf(os.Stderr, "    %-60s %s: %s to the first\n", all[i].name, thousands(median(all[i].figures)), ratios(all[i], all[0]))
 	}
-	return all, nil
 }
 
 // best returns the peer to beat: the one with the best median figure.
@@ -104,20 +112,49 @@ func quantile(sorted []time.Duration, q float64) time.Duration {
 	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
 }
 
-// latency is a round of n calls by one caller; its figure is the p50.
-func latency(n int, op func() error) func() (float64, []time.Duration, error) {
-	return func() (float64, []time.Duration, error) {
-		samples := make([]time.Duration, n)
-		for i := range samples {
-			start := time.Now()
-			if err := op(); err != nil {
-				return 0, nil, err
-			}
-			samples[i] = time.Since(start)
-		}
-		sorted := slices.Sorted(slices.Values(samples))
-		return float64(quantile(sorted, 0.5)), samples, nil
+// caller is one way to do a call; op reports how long it took.
+type caller struct {
+	name string
+	op   func() (time.Duration, error)
+}
+
+// timed times an op by the clock.
+func timed(op func() error) func() (time.Duration, error) {
+	return func() (time.Duration, error) {
+		start := time.Now()
+		err := op()
+		return time.Since(start), err
 	}
+}
+
+// interleave lets the callers take turns call by call, so that what disturbs the
+// machine disturbs all alike. The figure of a round is the p50 of its n calls.
+func interleave(rounds, n int, callers []caller) ([]series, error) {
+	all := make([]series, len(callers))
+	for round := range rounds + 1 { // the first one warms up
+		samples := make([][]time.Duration, len(callers))
+		for turn := range n {
+			for k := range callers {
+				i := (turn + k) % len(callers)
+				took, err := callers[i].op()
+				if err != nil {
+					return nil, err
+				}
+				samples[i] = append(samples[i], took)
+			}
+		}
+		for i := range callers {
+			all[i].name = callers[i].name
+			if round == 0 {
+				continue
+			}
+			slices.Sort(samples[i])
+			all[i].figures = append(all[i].figures, float64(quantile(samples[i], 0.5)))
+			all[i].samples = append(all[i].samples, samples[i]...)
+		}
+	}
+	finish(all)
+	return all, nil
 }
 
 // throughput is a round of many callers for a while; its figure is calls per
