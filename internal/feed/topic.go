@@ -143,7 +143,7 @@ func (t *topic[K, V]) fail(err error) {
 func (t *topic[K, V]) disconnected(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.whole, t.cut = false, err
+	t.whole, t.cut, t.renew = false, err, false
 	for s := range t.subs {
 		s.fail(t.group.name, err)
 	}
@@ -156,13 +156,13 @@ func (t *topic[K, V]) attach(s *Sub[K, V]) {
 	t.subs[s] = struct{}{}
 	if t.cut != nil {
 		s.fail(t.group.name, t.cut)
-		return
 	}
 	// While a reset makes the state be read again, entries are not confirmed yet:
-	// the reading tells what has changed, and nothing of what has not.
+	// the reading tells what has changed, and nothing of what has not. After a
+	// disconnect it tells everything but what was confirmed before it ended.
 	var known []*Entry[K, V]
 	t.table.Range(func(_ K, slot *slot[K, V]) bool {
-		if e := slot.entry.Load(); !e.Deleted {
+		if e := slot.entry.Load(); !e.Deleted && (t.cut == nil || t.renew && e.epoch == t.epoch) {
 			known = append(known, e)
 		}
 		return true
