@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,9 @@ type topic[K comparable, V any] struct {
 	cut   error // why it is not
 	renew bool  // followers were cut off: the reading tells them all anew
 	subs  map[*Sub[K, V]]struct{}
+	// late are events, published while the state is read, that are older than
+	// unconfirmed entries: only the reading tells whether revisions went back.
+	late []Event[K, V]
 }
 
 // slot is where the newest event of a key is found. It stays while the key does.
@@ -52,17 +56,24 @@ func (t *topic[K, V]) begin() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.epoch++
-	t.whole, t.renew = false, t.cut != nil
+	t.whole, t.renew, t.late = false, t.cut != nil, nil
 }
 
 // complete closes the reading: its events are applied in order, and what was not
 // confirmed is gone.
 func (t *topic[K, V]) complete(events []Event[K, V]) {
-	slices.SortFunc(events, func(a, b Event[K, V]) int { return int(a.Rev - b.Rev) })
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	events = append(events, t.late...)
+	slices.SortFunc(events, func(a, b Event[K, V]) int { return cmp.Compare(a.Rev, b.Rev) })
+	newest := make(map[K]int64, len(events))
 	for _, e := range events {
-		t.put(e)
+		newest[e.Key] = e.Rev
+	}
+	for _, e := range events {
+		if e.Rev == newest[e.Key] {
+			t.put(e)
+		}
 	}
 	t.table.Range(func(key K, s *slot[K, V]) bool {
 		switch old := s.entry.Load(); {
@@ -74,7 +85,7 @@ func (t *topic[K, V]) complete(events []Event[K, V]) {
 		}
 		return true
 	})
-	t.whole, t.cut = true, nil
+	t.whole, t.cut, t.late = true, nil, nil
 	select {
 	case <-t.ready:
 	default:
@@ -86,6 +97,12 @@ func (t *topic[K, V]) complete(events []Event[K, V]) {
 func (t *topic[K, V]) apply(e Event[K, V]) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if s, ok := t.table.Load(e.Key); ok {
+		if known := s.entry.Load(); known.epoch < t.epoch && e.Rev <= known.Rev {
+			t.late = append(t.late, e)
+			return
+		}
+	}
 	t.put(e)
 }
 
@@ -167,7 +184,7 @@ func (t *topic[K, V]) attach(s *Sub[K, V]) {
 		}
 		return true
 	})
-	slices.SortFunc(known, func(a, b *Entry[K, V]) int { return int(a.Rev - b.Rev) })
+	slices.SortFunc(known, func(a, b *Entry[K, V]) int { return cmp.Compare(a.Rev, b.Rev) })
 	for _, e := range known {
 		s.offer(e.Event)
 	}
