@@ -92,7 +92,7 @@ func freePort() (int, error) {
 }
 
 // ready is what the server logs when it accepts connections.
-var ready = regexp.MustCompile(`Ready to accept connections|Sentinel ID is`)
+var ready = regexp.MustCompile(`[Rr]eady to accept connections|Sentinel ID is`)
 
 // run starts the process and waits until it is ready or has ended.
 func (s *Server) run(ctx context.Context) error {
