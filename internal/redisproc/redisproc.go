@@ -102,8 +102,9 @@ func (s *Server) run(ctx context.Context) error {
 	out, in := io.Pipe()
 	cmd.Stdout, cmd.Stderr = in, in
 	log := &tail{}
-	up := make(chan struct{})
+	up, read := make(chan struct{}), make(chan struct{})
 	go func() {
+		defer close(read)
 		defer out.Close()
 		var once sync.Once
 		for lines := bufio.NewScanner(out); lines.Scan(); {
@@ -131,6 +132,7 @@ func (s *Server) run(ctx context.Context) error {
 			_ = cmd.Wait() // how it ended is in its log
 		}
 		_ = in.Close() // a pipe's Close returns no error
+		<-read         // the log is complete
 		close(done)
 	}()
 	if err := <-started; err != nil {
