@@ -376,7 +376,9 @@ func TestReplayLoopsUntilInterrupted(t *testing.T) {
 		ctx, cancel := context.WithCancel(s.ctx)
 		var out, errs bytes.Buffer
 		done := make(chan int, 1)
-		go func() { done <- run(ctx, []string{"replay", name, "--loop", "--speed", speed, "--json"}, nil, &out, &errs) }()
+		go func() {
+			done <- run(ctx, []string{"replay", name, "--loop", "--speed", speed, "--json"}, nil, &out, &errs)
+		}()
 		cfg, err := fulloncache.ConfigFromEnv()
 		if err != nil {
 			t.Fatal(err)
