@@ -96,7 +96,7 @@ func (d *demo) on(ctx context.Context, srv *embedded.Server) error {
 		d.server += " " + v
 	}
 	if !d.json {
-		if err := d.print(nil, "Feeding %d simulated exchanges into a %s.", len(sim.Exchanges), d.server); err != nil {
+		if err := d.print(nil, "Feeding %d simulated exchanges into the %s.", len(sim.Exchanges), d.server); err != nil {
 			return err
 		}
 	}

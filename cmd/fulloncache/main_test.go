@@ -452,7 +452,7 @@ func TestDemo(t *testing.T) {
 	// On a machine without redis-server.
 	t.Setenv("PATH", t.TempDir())
 	out, _ = s.call(0, "", "demo", "--duration", "700ms", "--rate", "200")
-	if !strings.HasPrefix(out, "Feeding 4 simulated exchanges into a in-process server.\n") && !strings.Contains(out, "in-process") {
+	if !strings.HasPrefix(out, "Feeding 4 simulated exchanges into the in-process server.\n") {
 		t.Fatalf("got %s", out)
 	}
 }
