@@ -830,3 +830,49 @@ func TestViewIsConnectedWhileItIsKept(t *testing.T) {
 		t.Fatal("the view forgot")
 	}
 }
+
+// The reading may be ahead of the messages: while it is repeated, what comes
+// late is not taken for news.
+func TestReadingAheadOfMessages(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.m.missed("g", "a", "1")
+	r.m.missed("g", "a", "2")
+	s := r.subscribe(whole)
+	r.want(s, "a=2")
+	entered, release := r.loadGate(2)
+	r.m.say("g!", "R")
+	<-entered
+	r.m.say("g", "1 a 1")
+	r.m.say("g", "2 a 2")
+	r.m.set("g", "b", "1")
+	close(release)
+	r.want(s, "b=1")
+	r.m.set("g", "a", "3")
+	r.want(s, "a=3")
+	r.idle(s)
+}
+
+// Where revisions did go back, nothing published since is lost.
+func TestRevisionsGoBack(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	for i := range 9 {
+		r.m.set("g", "a", fmt.Sprint(i))
+	}
+	r.m.set("g", "b", "1")
+	s, v := r.subscribe(whole), r.view(whole)
+	r.want(s, "a=8", "b=1")
+	r.m.locked(func(m *memory) { m.rev = 0; clear(m.state) })
+	r.m.missed("g", "a", "new")
+	r.m.missed("g", "b", "new")
+	entered, release := r.loadGate(-2)
+	r.m.say("g!", "R")
+	<-entered
+	r.m.set("g", "a", "newer")
+	r.m.delete("g", "b")
+	close(release)
+	r.want(s, "a=newer", "b-")
+	r.waitFor(v, "a=newer")
+	r.idle(s)
+}

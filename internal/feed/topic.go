@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,9 @@ type topic[K comparable, V any] struct {
 	cut   error // why it is not
 	renew bool  // followers were cut off: the reading tells them all anew
 	subs  map[*Sub[K, V]]struct{}
+	// late are events, published while the state is read, that are older than
+	// unconfirmed entries: only the reading tells whether revisions went back.
+	late []Event[K, V]
 }
 
 // slot is where the newest event of a key is found. It stays while the key does.
@@ -51,18 +55,25 @@ func (t *topic[K, V]) begin() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.epoch++
-	t.tombs = nil
+	t.tombs, t.late = nil, nil
 	t.whole, t.renew = false, t.cut != nil
 }
 
 // complete closes the reading: its events are applied in order, and what was not
 // confirmed is gone.
 func (t *topic[K, V]) complete(events []Event[K, V]) {
-	slices.SortFunc(events, func(a, b Event[K, V]) int { return int(a.Rev - b.Rev) })
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	events = append(events, t.late...)
+	slices.SortFunc(events, func(a, b Event[K, V]) int { return cmp.Compare(a.Rev, b.Rev) })
+	newest := make(map[K]int64, len(events))
 	for _, e := range events {
-		t.put(e)
+		newest[e.Key] = e.Rev
+	}
+	for _, e := range events {
+		if e.Rev == newest[e.Key] {
+			t.put(e)
+		}
 	}
 	t.table.Range(func(key K, s *slot[K, V]) bool {
 		if old := s.Load(); old.epoch < t.epoch {
@@ -71,7 +82,7 @@ func (t *topic[K, V]) complete(events []Event[K, V]) {
 		}
 		return true
 	})
-	t.whole, t.tombs, t.cut = true, nil, nil
+	t.whole, t.cut, t.tombs, t.late = true, nil, nil, nil
 	select {
 	case <-t.ready:
 	default:
@@ -83,6 +94,12 @@ func (t *topic[K, V]) complete(events []Event[K, V]) {
 func (t *topic[K, V]) apply(e Event[K, V]) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if s, ok := t.table.Load(e.Key); ok {
+		if known := s.Load(); known.epoch < t.epoch && e.Rev <= known.Rev {
+			t.late = append(t.late, e)
+			return
+		}
+	}
 	t.put(e)
 }
 
@@ -150,7 +167,7 @@ func (t *topic[K, V]) fail(err error) {
 func (t *topic[K, V]) disconnected(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.whole, t.cut = false, err
+	t.whole, t.cut, t.renew = false, err, false
 	for s := range t.subs {
 		s.fail(t.group.name, err)
 	}
@@ -163,16 +180,18 @@ func (t *topic[K, V]) attach(s *Sub[K, V]) {
 	t.subs[s] = struct{}{}
 	if t.cut != nil {
 		s.fail(t.group.name, t.cut)
-		return
 	}
 	// While a reset makes the state be read again, entries are not confirmed yet:
-	// the reading tells what has changed, and nothing of what has not.
+	// the reading tells what has changed, and nothing of what has not. After a
+	// disconnect it tells everything but what was confirmed before it ended.
 	var known []*Entry[K, V]
 	t.table.Range(func(_ K, slot *slot[K, V]) bool {
-		known = append(known, slot.Load())
+		if e := slot.Load(); t.cut == nil || t.renew && e.epoch == t.epoch {
+			known = append(known, e)
+		}
 		return true
 	})
-	slices.SortFunc(known, func(a, b *Entry[K, V]) int { return int(a.Rev - b.Rev) })
+	slices.SortFunc(known, func(a, b *Entry[K, V]) int { return cmp.Compare(a.Rev, b.Rev) })
 	for _, e := range known {
 		s.offer(e.Event)
 	}
