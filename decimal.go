@@ -228,6 +228,12 @@ func (d Decimal) rat() *big.Rat {
 // AppendText appends the number as String gives it.
 func (d Decimal) AppendText(b []byte) ([]byte, error) { return d.d.AppendText(b) }
 
+// append is AppendText, which never fails.
+func (d Decimal) append(b []byte) []byte {
+	b, _ = d.AppendText(b)
+	return b
+}
+
 // MarshalText returns the number as String gives it.
 func (d Decimal) MarshalText() ([]byte, error) { return d.AppendText(nil) }
 

@@ -65,9 +65,9 @@ func (t Tick) Validate() error {
 	if t.Price.Sign() <= 0 {
 		return fmt.Errorf("%w: tick %s: price %s: want more than 0", ErrInvalid, t.Market, t.Price)
 	}
-	for _, f := range t.optional() {
-		if f.value.Valid && f.value.Decimal.Sign() < 0 {
-			return fmt.Errorf("%w: tick %s: %s %s: want at least 0", ErrInvalid, t.Market, f.name, f.value)
+	for i, n := range t.optional() {
+		if n.Valid && n.Decimal.Sign() < 0 {
+			return fmt.Errorf("%w: tick %s: %s %s: want at least 0", ErrInvalid, t.Market, optionalFields[i], *n)
 		}
 	}
 	if y := t.Time.UTC().Year(); t.Time.IsZero() || y < 1970 || y > 9999 {
@@ -76,14 +76,12 @@ func (t Tick) Validate() error {
 	return nil
 }
 
-// optionalField is one of a tick's fields that may be absent.
-type optionalField struct {
-	name  string
-	value *NullDecimal
-}
+// optionalFields are the names of the fields that may be absent.
+var optionalFields = [...]string{"bid", "ask", "last", "volume"}
 
-func (t *Tick) optional() [4]optionalField {
-	return [4]optionalField{{"bid", &t.Bid}, {"ask", &t.Ask}, {"last", &t.Last}, {"volume", &t.Volume}}
+// optional are the fields that may be absent, in the order of their names.
+func (t *Tick) optional() [len(optionalFields)]*NullDecimal {
+	return [...]*NullDecimal{&t.Bid, &t.Ask, &t.Last, &t.Volume}
 }
 
 // timeFormat is how Redis holds times: UTC, fixed width, sorts as text.
@@ -161,12 +159,12 @@ func parseTick(key string, text [len(tickFields)]string, has [len(tickFields)]bo
 	if s.Price, err = ParseDecimal(text[2]); err != nil {
 		return corrupt(2, err)
 	}
-	for i, f := range s.optional() {
+	for i, n := range s.optional() {
 		if has[3+i] {
-			if f.value.Decimal, err = ParseDecimal(text[3+i]); err != nil {
+			if n.Decimal, err = ParseDecimal(text[3+i]); err != nil {
 				return corrupt(3+i, err)
 			}
-			f.value.Valid = true
+			n.Valid = true
 		}
 	}
 	if s.Time, err = parseTime(text[7]); err != nil {

@@ -34,6 +34,7 @@ type TickCache struct {
 	kv         *kv.Client
 	keys       keys.Space
 	tolerance  time.Duration
+	tolerated  string // the same in microseconds
 	precision  PrecisionSource
 	quotes     map[string]int // decimals by currency, in capitals
 	dustLimit  int
@@ -41,28 +42,9 @@ type TickCache struct {
 	crawlers   *kv.Near[[]TickCrawler]
 	hub        *feed.Hub[Market, Tick]
 
-	mu    sync.Mutex
-	feeds map[string]*writing // by exchange
+	mu      sync.Mutex
+	writers map[string]*tickWriter // by exchange
 }
-
-// writing is an exchange that this process writes to.
-type writing struct {
-	symbols, rev, beat, channel, beats string // its keys and channels
-
-	// When this process last said what need not be said with every tick: that the
-	// feed is alive, and that the exchange exists.
-	beaten, indexed time.Time
-}
-
-const (
-	// A tick is a sign of life of its exchange's feed, told at most this often.
-	beatEvery = 250 * time.Millisecond
-	// The exchange is put into the index of exchanges again and again, so that
-	// one that was cleared or lost comes back.
-	indexEvery = 2 * time.Second
-	// A feed without a sign of life for so long is forgotten.
-	beatTTL = 24 * time.Hour
-)
 
 func newTickCache(cfg Config, db *kv.Client, space keys.Space, connection *observer) *TickCache {
 	c := &TickCache{
@@ -70,12 +52,13 @@ func newTickCache(cfg Config, db *kv.Client, space keys.Space, connection *obser
 		kv:         db,
 		keys:       space,
 		tolerance:  cfg.ClockTolerance,
+		tolerated:  strconv.FormatInt(cfg.ClockTolerance.Microseconds(), 10),
 		precision:  cfg.Precision,
 		quotes:     make(map[string]int, len(cfg.QuoteDecimals)),
 		dustLimit:  cfg.DustLimit,
 		stablecoin: strings.ToUpper(cfg.Stablecoin),
 		crawlers:   kv.NewNear[[]TickCrawler](db, "tick_crawlers", cfg.NearMaxEntries),
-		feeds:      make(map[string]*writing),
+		writers:    make(map[string]*tickWriter),
 	}
 	for currency, places := range cfg.QuoteDecimals {
 		c.quotes[strings.ToUpper(currency)] = places
@@ -98,7 +81,8 @@ func newTickCache(cfg Config, db *kv.Client, space keys.Space, connection *obser
 func (c *TickCache) stop() { c.hub.Close() }
 
 // Set stores a tick, unless a newer one is stored, and publishes it, in one
-// atomic round trip. A tick of the same time replaces the stored one.
+// atomic round trip; calls at the same time share one. A tick of the same time
+// replaces the stored one.
 //
 // It returns [ErrOutdated] if a newer tick is stored; [ErrInvalid] if a field is
 // unusable, if the time is further ahead of the server's clock than
@@ -112,165 +96,77 @@ func (c *TickCache) Set(ctx context.Context, tick Tick) (err error) {
 	if err := tick.Validate(); err != nil {
 		return err
 	}
-	set := c.setCall(tick)
-	reply, err := c.kv.Run(ctx, kv.TickSet, set.Keys, set.Args)
-	created, err := c.setResult(tick, reply, err)
-	if created && c.kv.Cluster() {
-		c.index(ctx, tick.Exchange)
-	}
-	return err
+	return c.writer(tick.Exchange).set(ctx, &tick)
 }
 
-// SetMany stores ticks as [TickCache.Set] does, each atomically, in one round
-// trip per 1,000. Ticks of one exchange are stored in the order given. If some
-// fail, it returns a [BatchError] with the error of each.
+// SetMany stores ticks as [TickCache.Set] does, each by itself, in one round trip
+// per 500 of an exchange. Ticks of one exchange are stored in the order given.
+// If some fail, it returns a [BatchError] with the error of each.
 func (c *TickCache) SetMany(ctx context.Context, ticks []Tick) (err error) {
 	call := c.begin(ctx, "tick.set_many", Market{})
 	defer func() { call.end(ctx, err) }()
 	errs := make([]error, len(ticks))
-	calls := make([]kv.ScriptCall, 0, len(ticks))
-	sent := make([]int, 0, len(ticks))
-	for i, tick := range ticks {
-		if errs[i] = tick.Validate(); errs[i] == nil {
-			calls = append(calls, c.setCall(tick))
-			sent = append(sent, i)
+	indexes := make(map[string][]int)
+	for i := range ticks {
+		if errs[i] = ticks[i].Validate(); errs[i] == nil {
+			indexes[ticks[i].Exchange] = append(indexes[ticks[i].Exchange], i)
 		}
 	}
-	created := make(map[string]bool)
-	for i, r := range c.kv.RunMulti(ctx, kv.TickSet, calls) {
-		tick := ticks[sent[i]]
-		isNew, err := c.setResult(tick, r.Msg, r.Err)
-		errs[sent[i]] = err
-		if isNew && c.kv.Cluster() {
-			created[tick.Exchange] = true
+	var (
+		batches [][]int // of indexes, each of one exchange
+		calls   []kv.ScriptCall
+	)
+	for exchange, all := range indexes {
+		w := c.writer(exchange)
+		for some := range slices.Chunk(all, batchTicks) {
+			batch := make([]*Tick, len(some))
+			for i, at := range some {
+				batch[i] = &ticks[at]
+			}
+			batches = append(batches, some)
+			calls = append(calls, w.call(batch))
 		}
 	}
-	for exchange := range created {
-		c.index(ctx, exchange)
+	for i, reply := range c.kv.RunMulti(ctx, kv.TickSet, calls) {
+		batch := batches[i]
+		w := c.writer(ticks[batch[0]].Exchange)
+		w.results(ctx, reply, len(batch), func(n int, result rueidis.RedisMessage, err error) (created bool) {
+			created, errs[batch[n]] = c.setResult(&ticks[batch[n]], result, err)
+			return created
+		})
 	}
 	return batchError(errs)
 }
 
-// setCall builds the arguments of the script tick_set.
-func (c *TickCache) setCall(tick Tick) kv.ScriptCall {
-	m := tick.Market
-	w, beat, index := c.due(m.Exchange)
-	channel := c.keys.TickerChannel(m.Exchange, m.Symbol)
-	names := make([]string, 4, 5)
-	names[0], names[1], names[2], names[3] = c.keys.ChannelKey(channel), w.symbols, w.rev, w.beat
-	if index {
-		names = append(names, c.keys.Exchanges())
+// setResult reads what the script tick_set returned of a tick.
+func (c *TickCache) setResult(tick *Tick, result rueidis.RedisMessage, err error) (created bool, _ error) {
+	if err == nil && result.IsInt64() {
+		n, err := result.AsInt64()
+		return n == 1, err
 	}
-	price := tick.Price.String()
-	numbers := make([]byte, 0, 96)
-	numbers = append(numbers, price...)
-	args := make([]string, 13, 13+2+8)
-	args = append(args, "price", price)
-	for _, f := range tick.optional() {
-		numbers = append(numbers, ' ')
-		if f.value.Valid {
-			text := f.value.Decimal.String()
-			numbers = append(numbers, text...)
-			args = append(args, f.name, text)
-		} else {
-			numbers = append(numbers, '-')
-		}
-	}
-	present := len(args) - 13
-	for _, f := range tick.optional() {
-		if !f.value.Valid {
-			args = append(args, f.name)
-		}
-	}
-	copy(args, []string{
-		formatTime(tick.Time), strconv.FormatInt(tick.Time.UnixMicro(), 10),
-		strconv.FormatInt(c.tolerance.Microseconds(), 10),
-		flag(beat), strconv.FormatInt(beatTTL.Milliseconds(), 10), c.kv.Publish(),
-		channel, w.channel, w.beats, m.Exchange, m.Symbol, string(numbers), strconv.Itoa(present),
-	})
-	return kv.ScriptCall{Keys: names, Args: args}
-}
-
-func flag(b bool) string {
-	if b {
-		return "1"
-	}
-	return "0"
-}
-
-// due returns where to write a tick of the exchange, and what is to be said with
-// it.
-func (c *TickCache) due(exchange string) (w *writing, beat, index bool) {
-	now := time.Now()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	w = c.feeds[exchange]
-	if w == nil {
-		w = &writing{
-			symbols: c.keys.TickerSymbols(exchange), rev: c.keys.TickerRev(exchange), beat: c.keys.TickerBeat(exchange),
-			channel: c.keys.ExchangeChannel(exchange), beats: c.keys.BeatChannel(exchange),
-		}
-		c.feeds[exchange] = w
-	}
-	if beat = now.Sub(w.beaten) >= beatEvery; beat {
-		w.beaten = now
-	}
-	// In a cluster the index lives in another slot: see index.
-	if index = now.Sub(w.indexed) >= indexEvery; index {
-		w.indexed = now
-		if c.kv.Cluster() {
-			index = false
-			c.kv.Background(func(ctx context.Context) { c.index(ctx, exchange) })
-		}
-	}
-	return w, beat, index
-}
-
-// index puts an exchange into the index of exchanges, where a script cannot. If
-// that fails, the next tick tries again.
-func (c *TickCache) index(ctx context.Context, exchange string) {
-	key := c.keys.Exchanges()
-	if _, err := c.kv.Do(ctx, c.kv.B().Sadd().Key(key).Member(exchange).Build()); err != nil {
-		c.mu.Lock()
-		c.feeds[exchange].indexed = time.Time{}
-		c.mu.Unlock()
-		c.log.WarnContext(ctx, "exchange not indexed", "exchange", exchange, "error", err)
-	}
-}
-
-// setResult reads what the script tick_set returned.
-func (c *TickCache) setResult(tick Tick, reply rueidis.RedisMessage, err error) (created bool, _ error) {
 	key := c.keys.Ticker(tick.Exchange, tick.Symbol)
 	if err != nil {
-		c.forget(tick.Exchange)
-		return false, redisError(key, err)
+		return false, redisError(c.keys.TickerRev(tick.Exchange), err)
 	}
-	parts, err := reply.ToArray()
-	if err != nil || len(parts) < 2 {
-		return false, &CorruptError{Key: key, Err: fmt.Errorf("unexpected reply of tick_set: %w", err)}
-	}
-	status, _ := parts[0].AsInt64()
-	detail, _ := parts[1].ToString()
-	switch status {
-	case 1:
-		isNew, _ := parts[2].AsInt64()
-		return isNew == 1, nil
+	switch status, detail := verdict(result); status {
 	case 2:
 		return false, fmt.Errorf("tick %s of %s: %w: of %s", tick.Market, formatTime(tick.Time), ErrOutdated, detail)
 	case 3:
 		return false, takenError(tick.Market, key, detail)
-	default:
+	case 4:
 		return false, fmt.Errorf("%w: tick %s: time %s is more than %s ahead of the server's clock, %s", ErrInvalid, tick.Market, formatTime(tick.Time), c.tolerance, detail)
+	default:
+		return false, &CorruptError{Key: key, Err: errors.New(detail)}
 	}
 }
 
-// forget makes the next tick say everything: after a failure, what was said with
-// this one may not have arrived.
-func (c *TickCache) forget(exchange string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	w := c.feeds[exchange]
-	w.beaten, w.indexed = time.Time{}, time.Time{}
+// verdict reads a number and a text that a script returned.
+func verdict(reply rueidis.RedisMessage) (status int64, detail string) {
+	if parts, err := reply.ToArray(); err == nil && len(parts) == 2 {
+		status, _ = parts[0].AsInt64()
+		detail, _ = parts[1].ToString()
+	}
+	return status, detail
 }
 
 // takenError says that two symbols meet in one key.
@@ -289,7 +185,7 @@ func (c *TickCache) Beat(ctx context.Context, exchange string) (err error) {
 	}
 	key := c.keys.TickerBeat(exchange)
 	_, err = c.kv.Run(ctx, kv.TickBeat, []string{key}, []string{
-		strconv.FormatInt(beatTTL.Milliseconds(), 10), c.kv.Publish(), c.keys.BeatChannel(exchange),
+		beatTTLText, c.kv.Publish(), c.keys.BeatChannel(exchange),
 	})
 	return redisError(key, err)
 }
@@ -364,32 +260,23 @@ func (c *TickCache) deleteResult(m Market, reply rueidis.RedisMessage, err error
 	if err != nil {
 		return 0, redisError(key, err)
 	}
-	parts, err := reply.ToArray()
-	if err != nil || len(parts) < 2 {
-		return 0, &CorruptError{Key: key, Err: fmt.Errorf("unexpected reply of tick_delete: %w", err)}
-	}
-	switch status, _ := parts[0].AsInt64(); status {
+	switch status, detail := verdict(reply); status {
 	case 1:
-		return parts[1].AsInt64()
+		return strconv.ParseInt(detail, 10, 64)
 	case 2:
 		return 0, fmt.Errorf("tick %s: %w", m, ErrNotFound)
 	default:
-		holder, _ := parts[1].ToString()
-		return 0, fmt.Errorf("tick %s: %w: the key holds %q", m, ErrNotFound, holder)
+		return 0, fmt.Errorf("tick %s: %w: the key holds %q", m, ErrNotFound, detail)
 	}
 }
 
 // unindex takes an exchange without ticks out of the index, in a cluster, where
 // the scripts cannot. A tick that is stored meanwhile puts it back.
 func (c *TickCache) unindex(ctx context.Context, exchange string) error {
+	c.writer(exchange).forget()
 	if !c.kv.Cluster() {
 		return nil
 	}
-	c.mu.Lock()
-	if w := c.feeds[exchange]; w != nil {
-		w.indexed = time.Time{}
-	}
-	c.mu.Unlock()
 	key := c.keys.Exchanges()
 	_, err := c.kv.Do(ctx, c.kv.B().Srem().Key(key).Member(exchange).Build())
 	return redisError(key, err)

@@ -137,8 +137,8 @@ func TestParseTickRefuses(t *testing.T) {
 			if err != nil {
 				t.Errorf("without %s: %v", name, err)
 			}
-			for j, f := range got.optional() {
-				if f.value.Valid == (j == i-3) {
+			for j, n := range got.optional() {
+				if n.Valid == (j == i-3) {
 					t.Errorf("without %s: %+v", name, got)
 				}
 			}

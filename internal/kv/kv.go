@@ -245,9 +245,9 @@ func (c *Client) goroutine(f func()) bool {
 }
 
 // Background runs f in a goroutine that Close waits for, with a context that
-// ends then.
-func (c *Client) Background(f func(ctx context.Context)) {
-	c.goroutine(func() { f(c.ctx) })
+// ends then. It reports false, and does not, after Close.
+func (c *Client) Background(f func(ctx context.Context)) bool {
+	return c.goroutine(func() { f(c.ctx) })
 }
 
 // B builds commands. A command is used for one call only.

@@ -11,7 +11,7 @@
 -- ARGV[4]  channel of the feed's signs of life
 -- ARGV[5]  exchange
 -- ARGV[6]  symbol
--- Returns  {1, left}    deleted; left is how many tickers the exchange still has
+-- Returns  {1, left}    deleted; left is how many tickers the exchange still has, as text
 --          {2, left}    there was none
 --          {3, symbol}  refused: the key holds another symbol
 -- Retry: no (sent again it would report that there was none)
@@ -37,8 +37,8 @@ if kind == 'none' then
 end
 
 redis.call('DEL', KEYS[1])
-local rev = next_revision(KEYS[3], ARGV[1], ARGV[4])
+local rev = string.format('%.0f', next_revision(KEYS[3], 1, ARGV[1], ARGV[4]))
 local message = table.concat({'D', rev, stamp(now), #ARGV[5], ARGV[5] .. ARGV[6]}, ' ')
 redis.call(ARGV[1], ARGV[2], message)
 redis.call(ARGV[1], ARGV[3], message)
-return {1, left}
+return {1, tostring(left)}

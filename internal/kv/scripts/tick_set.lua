@@ -1,71 +1,105 @@
 #!lua
--- Stores a tick, indexes its symbol, numbers the update and publishes it.
+-- Stores ticks of one exchange: indexes their symbols, numbers the updates and
+-- publishes them. Each tick is stored or refused by itself, in the order given.
 --
--- KEYS[1]  the ticker         hash
--- KEYS[2]  its exchange's index of symbols   set
--- KEYS[3]  its exchange's revision           string
--- KEYS[4]  its feed's sign of life           string
--- KEYS[5]  the index of exchanges            set; only where it shares the slot and is due
--- ARGV[1]  time of the tick, fixed-width text
--- ARGV[2]  the same in microseconds since 1970
--- ARGV[3]  how many microseconds it may be ahead of the server's clock
--- ARGV[4]  "1" if the feed's sign of life is due
--- ARGV[5]  TTL of the sign of life, milliseconds
--- ARGV[6]  PUBLISH or SPUBLISH
--- ARGV[7]  channel of the ticker
--- ARGV[8]  channel of the exchange
--- ARGV[9]  channel of the feed's signs of life
--- ARGV[10] exchange
--- ARGV[11] symbol
--- ARGV[12] price, bid, ask, last, volume as the message carries them
--- ARGV[13] how many of the following arguments are field, value pairs for the
---          hash; behind them stand the names of the fields that are absent
--- Returns  {1, rev, created}  stored; created is 1 if there was no such ticker
---          {2, time}          refused: the stored tick is newer
---          {3, symbol}        refused: the key holds another symbol
---          {4, now}           refused: too far ahead of the server's clock
+-- KEYS[1]    the exchange's index of symbols   set
+-- KEYS[2]    its revision                      string
+-- KEYS[3]    its feed's sign of life           string
+-- KEYS[4…]   the tickers, one per tick         hash
+-- KEYS[last] the index of exchanges            set; only where it shares the slot and is due
+-- ARGV[1]    how many microseconds a tick may be ahead of the server's clock
+-- ARGV[2]    TTL of the sign of life in milliseconds, if one is due
+-- ARGV[3]    PUBLISH or SPUBLISH
+-- ARGV[4]    channel of the exchange
+-- ARGV[5]    channel of the feed's signs of life
+-- ARGV[6]    exchange
+-- ARGV[7…]   ten for each tick: its time, fixed-width text; the same in
+--            microseconds since 1970; its channel; its symbol; price, bid, ask,
+--            last, volume as the message carries them; the same one by one, ""
+--            for what is absent
+-- Returns    for each tick, in order
+--              0 or 1       stored; 1 if there was no such ticker
+--              {2, time}    refused: a newer tick is stored
+--              {3, symbol}  refused: the key holds another symbol
+--              {4, now}     refused: too far ahead of the server's clock
+--              {5, error}   refused: the key cannot be read
 -- Retry: safe (the same tick again is only numbered anew)
 
 -- @include clock
 -- @include revision
 
-local latest = now + tonumber(ARGV[3])
-if tonumber(ARGV[2]) > latest then
-  return {4, stamp(now)}
-end
-
-local stored = redis.call('HMGET', KEYS[1], 'symbol', 'time')
-local symbol, time = stored[1], stored[2]
-if symbol and symbol ~= ARGV[11] then
-  return {3, symbol}
-end
-
+local TICK, FIRST = 10, 7
+local count = (#ARGV - FIRST + 1) / TICK
+local latest = now + tonumber(ARGV[1])
+local exchange = ARGV[6]
 local received = stamp(now)
-if ARGV[4] == '1' then
-  redis.call('SET', KEYS[4], received, 'PX', ARGV[5])
+
+if ARGV[2] ~= '' then
+  redis.call('SET', KEYS[3], received, 'PX', ARGV[2])
 end
 
--- A stored time that no tick can have is corrupt and must not block its pair for
--- ever: the new tick mends it.
-if time and time > ARGV[1] and time <= stamp(latest) then
-  return {2, time}
+-- What is refused, and what cannot be done, shows before a ticker is touched.
+local results, symbols = {}, {}
+local holder, newest = {}, {} -- of the keys that earlier ticks of this call take
+for i = 1, count do
+  local at = FIRST + (i - 1) * TICK
+  local key, time, symbol = KEYS[3 + i], ARGV[at], ARGV[at + 3]
+  local had_symbol, had_time = holder[key], newest[key]
+  if not had_symbol then
+    local stored = redis.pcall('HMGET', key, 'symbol', 'time')
+    if stored.err then
+      results[i] = {5, stored.err}
+    else
+      had_symbol, had_time = stored[1], stored[2]
+    end
+  end
+  if results[i] then
+    -- it cannot be read
+  elseif tonumber(ARGV[at + 1]) > latest then
+    results[i] = {4, received}
+  elseif had_symbol and had_symbol ~= symbol then
+    results[i] = {3, had_symbol}
+  -- A stored time that no tick can have is corrupt and must not block its pair
+  -- for ever: the new tick mends it.
+  elseif had_time and had_time > time and had_time <= stamp(latest) then
+    results[i] = {2, had_time}
+  else
+    results[i] = (had_symbol or had_time) and 0 or 1
+    holder[key], newest[key] = symbol, time
+    symbols[#symbols + 1] = symbol
+  end
+end
+if #symbols == 0 then
+  return results
 end
 
--- What can fail on a key of another type comes before the ticker is touched.
-local rev = next_revision(KEYS[3], ARGV[6], ARGV[9])
-redis.call('SADD', KEYS[2], ARGV[11])
-if KEYS[5] then
-  redis.call('SADD', KEYS[5], ARGV[10])
+local rev = next_revision(KEYS[2], #symbols, ARGV[3], ARGV[5])
+redis.call('SADD', KEYS[1], unpack(symbols))
+if KEYS[4 + count] then
+  redis.call('SADD', KEYS[4 + count], exchange)
 end
 
-local last_pair = 13 + tonumber(ARGV[13])
-redis.call('HSET', KEYS[1], 'exchange', ARGV[10], 'symbol', ARGV[11], 'time', ARGV[1],
-  'rev', rev, 'received', received, unpack(ARGV, 14, last_pair))
-if last_pair < #ARGV then
-  redis.call('HDEL', KEYS[1], unpack(ARGV, last_pair + 1))
+local head, tail = ' ' .. received .. ' ', ' ' .. #exchange .. ' ' .. exchange
+for i = 1, count do
+  if results[i] == 0 or results[i] == 1 then
+    local at = FIRST + (i - 1) * TICK
+    local number = string.format('%.0f', rev)
+    rev = rev + 1
+    local bid, ask, last, volume = ARGV[at + 6], ARGV[at + 7], ARGV[at + 8], ARGV[at + 9]
+    redis.call('HSET', KEYS[3 + i], 'exchange', exchange, 'symbol', ARGV[at + 3], 'time', ARGV[at],
+      'rev', number, 'received', received, 'price', ARGV[at + 5],
+      'bid', bid, 'ask', ask, 'last', last, 'volume', volume)
+    if bid == '' or ask == '' or last == '' or volume == '' then
+      local absent = {}
+      if bid == '' then absent[#absent + 1] = 'bid' end
+      if ask == '' then absent[#absent + 1] = 'ask' end
+      if last == '' then absent[#absent + 1] = 'last' end
+      if volume == '' then absent[#absent + 1] = 'volume' end
+      redis.call('HDEL', KEYS[3 + i], unpack(absent))
+    end
+    local message = 'T ' .. number .. head .. ARGV[at] .. ' ' .. ARGV[at + 4] .. tail .. ARGV[at + 3]
+    redis.call(ARGV[3], ARGV[at + 2], message)
+    redis.call(ARGV[3], ARGV[4], message)
+  end
 end
-
-local message = table.concat({'T', rev, received, ARGV[1], ARGV[12], #ARGV[10], ARGV[10] .. ARGV[11]}, ' ')
-redis.call(ARGV[6], ARGV[7], message)
-redis.call(ARGV[6], ARGV[8], message)
-return {1, rev, (symbol or time) and 0 or 1}
+return results
