@@ -3,6 +3,7 @@ package fulloncache
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -181,7 +182,7 @@ func (b *BaseCache) Keys(ctx context.Context, pattern string) iter.Seq2[string, 
 	}
 }
 
-var errStop = fmt.Errorf("stop")
+var errStop = errors.New("stop")
 
 // scan calls found with the matching keys of every master, batch by batch.
 func (b *BaseCache) scan(ctx context.Context, pattern string, found func(node rueidis.Client, keys []string) error) error {

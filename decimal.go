@@ -1,6 +1,7 @@
 package fulloncache
 
 import (
+	"errors"
 	"fmt"
 	"math/big"
 	"strconv"
@@ -68,7 +69,7 @@ func parseDecimal(s string) (Decimal, error) {
 	return compose(neg, coef, exp)
 }
 
-var errNotANumber = fmt.Errorf("not a finite decimal number")
+var errNotANumber = errors.New("not a finite decimal number")
 
 // plain reports whether s is short and made of digits with at most a leading
 // minus and one inner point.
@@ -140,6 +141,16 @@ func fromBig(neg bool, n *big.Int, places int) (Decimal, error) {
 	lo := new(big.Int).And(n, new(big.Int).SetUint64(^uint64(0))).Uint64()
 	d, err := udecimal.NewFromHiLo(neg && n.Sign() != 0, hi, lo, uint8(places))
 	return Decimal{d}, err
+}
+
+// NewDecimal returns coef × 10^-places: NewDecimal(12345, 2) is 123.45. It
+// returns [ErrInvalid] unless places is from 0 to [MaxDecimalPlaces].
+func NewDecimal(coef int64, places int) (Decimal, error) {
+	if places < 0 || places > MaxDecimalPlaces {
+		return Decimal{}, fmt.Errorf("%w: decimal with %d places: want 0 to %d", ErrInvalid, places, MaxDecimalPlaces)
+	}
+	n := big.NewInt(coef)
+	return fromBig(coef < 0, n.Abs(n), places)
 }
 
 // MustDecimal is [ParseDecimal] for numbers written in the source; it panics on

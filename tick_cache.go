@@ -42,14 +42,16 @@ type TickCache struct {
 	hub        *feed.Hub[Market, Tick]
 
 	mu    sync.Mutex
-	feeds map[string]*feedSigns // by exchange written to
+	feeds map[string]*writing // by exchange
 }
 
-// feedSigns remembers when this process last said what need not be said with
-// every tick.
-type feedSigns struct {
-	beat  time.Time // that the feed is alive
-	index time.Time // that the exchange exists
+// writing is an exchange that this process writes to.
+type writing struct {
+	symbols, rev, beat, channel, beats string // its keys and channels
+
+	// When this process last said what need not be said with every tick: that the
+	// feed is alive, and that the exchange exists.
+	beaten, indexed time.Time
 }
 
 const (
@@ -73,7 +75,7 @@ func newTickCache(cfg Config, db *kv.Client, space keys.Space, connection *obser
 		dustLimit:  cfg.DustLimit,
 		stablecoin: strings.ToUpper(cfg.Stablecoin),
 		crawlers:   kv.NewNear[[]TickCrawler](db, "tick_crawlers", cfg.NearMaxEntries),
-		feeds:      make(map[string]*feedSigns),
+		feeds:      make(map[string]*writing),
 	}
 	for currency, places := range cfg.QuoteDecimals {
 		c.quotes[strings.ToUpper(currency)] = places
@@ -152,11 +154,10 @@ func (c *TickCache) SetMany(ctx context.Context, ticks []Tick) (err error) {
 // setCall builds the arguments of the script tick_set.
 func (c *TickCache) setCall(tick Tick) kv.ScriptCall {
 	m := tick.Market
-	beat, index := c.due(m.Exchange)
-	names := []string{
-		c.keys.Ticker(m.Exchange, m.Symbol), c.keys.TickerSymbols(m.Exchange),
-		c.keys.TickerRev(m.Exchange), c.keys.TickerBeat(m.Exchange),
-	}
+	w, beat, index := c.due(m.Exchange)
+	channel := c.keys.TickerChannel(m.Exchange, m.Symbol)
+	names := make([]string, 4, 5)
+	names[0], names[1], names[2], names[3] = c.keys.ChannelKey(channel), w.symbols, w.rev, w.beat
 	if index {
 		names = append(names, c.keys.Exchanges())
 	}
@@ -185,8 +186,7 @@ func (c *TickCache) setCall(tick Tick) kv.ScriptCall {
 		formatTime(tick.Time), strconv.FormatInt(tick.Time.UnixMicro(), 10),
 		strconv.FormatInt(c.tolerance.Microseconds(), 10),
 		flag(beat), strconv.FormatInt(beatTTL.Milliseconds(), 10), c.kv.Publish(),
-		c.keys.TickerChannel(m.Exchange, m.Symbol), c.keys.ExchangeChannel(m.Exchange), c.keys.BeatChannel(m.Exchange),
-		m.Exchange, m.Symbol, string(numbers), strconv.Itoa(present),
+		channel, w.channel, w.beats, m.Exchange, m.Symbol, string(numbers), strconv.Itoa(present),
 	})
 	return kv.ScriptCall{Keys: names, Args: args}
 }
@@ -198,28 +198,32 @@ func flag(b bool) string {
 	return "0"
 }
 
-// due reports what is to be said along with a tick of the exchange.
-func (c *TickCache) due(exchange string) (beat, index bool) {
+// due returns where to write a tick of the exchange, and what is to be said with
+// it.
+func (c *TickCache) due(exchange string) (w *writing, beat, index bool) {
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	f := c.feeds[exchange]
-	if f == nil {
-		f = &feedSigns{}
-		c.feeds[exchange] = f
+	w = c.feeds[exchange]
+	if w == nil {
+		w = &writing{
+			symbols: c.keys.TickerSymbols(exchange), rev: c.keys.TickerRev(exchange), beat: c.keys.TickerBeat(exchange),
+			channel: c.keys.ExchangeChannel(exchange), beats: c.keys.BeatChannel(exchange),
+		}
+		c.feeds[exchange] = w
 	}
-	if beat = now.Sub(f.beat) >= beatEvery; beat {
-		f.beat = now
+	if beat = now.Sub(w.beaten) >= beatEvery; beat {
+		w.beaten = now
 	}
 	// In a cluster the index lives in another slot: see index.
-	if index = now.Sub(f.index) >= indexEvery; index {
-		f.index = now
+	if index = now.Sub(w.indexed) >= indexEvery; index {
+		w.indexed = now
 		if c.kv.Cluster() {
 			index = false
 			c.kv.Background(func(ctx context.Context) { c.index(ctx, exchange) })
 		}
 	}
-	return beat, index
+	return w, beat, index
 }
 
 // index puts an exchange into the index of exchanges, where a script cannot. If
@@ -228,7 +232,7 @@ func (c *TickCache) index(ctx context.Context, exchange string) {
 	key := c.keys.Exchanges()
 	if _, err := c.kv.Do(ctx, c.kv.B().Sadd().Key(key).Member(exchange).Build()); err != nil {
 		c.mu.Lock()
-		c.feeds[exchange].index = time.Time{}
+		c.feeds[exchange].indexed = time.Time{}
 		c.mu.Unlock()
 		c.log.WarnContext(ctx, "exchange not indexed", "exchange", exchange, "error", err)
 	}
@@ -265,7 +269,8 @@ func (c *TickCache) setResult(tick Tick, reply rueidis.RedisMessage, err error) 
 func (c *TickCache) forget(exchange string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	*c.feeds[exchange] = feedSigns{}
+	w := c.feeds[exchange]
+	w.beaten, w.indexed = time.Time{}, time.Time{}
 }
 
 // takenError says that two symbols meet in one key.
@@ -381,8 +386,8 @@ func (c *TickCache) unindex(ctx context.Context, exchange string) error {
 		return nil
 	}
 	c.mu.Lock()
-	if f := c.feeds[exchange]; f != nil {
-		f.index = time.Time{}
+	if w := c.feeds[exchange]; w != nil {
+		w.indexed = time.Time{}
 	}
 	c.mu.Unlock()
 	key := c.keys.Exchanges()

@@ -134,7 +134,7 @@ func TestTickInvalid(t *testing.T) {
 			"volume -0.1":         {Market: btc, Price: dec("1"), Volume: some("-0.1"), Time: at(0)},
 			"time 0001":           {Market: btc, Price: dec("1")},
 			"time 1969":           {Market: btc, Price: dec("1"), Time: time.Date(1969, 1, 1, 0, 0, 0, 0, time.UTC)},
-			"time 10000":         {Market: btc, Price: dec("1"), Time: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
+			"time 10000":          {Market: btc, Price: dec("1"), Time: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
 			"ahead of the server": {Market: btc, Price: dec("1"), Time: time.Now().Add(time.Minute)},
 		} {
 			err := c.Ticks.Set(s.ctx, tick)
@@ -244,7 +244,10 @@ func TestTickSetMany(t *testing.T) {
 // element is there.
 func TestTickListsP10(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
-		const n = 10_000
+		n := 10_000
+		if s.mode.name == "embedded" {
+			n = 2_000 // it is slow, and no Redis
+		}
 		ticks := make([]fulloncache.Tick, n)
 		for i := range ticks {
 			ticks[i] = tickOf(fulloncache.Market{Exchange: "someone_new", Symbol: fmt.Sprintf("S%05d/USD", i)}, fmt.Sprint(i+1), 0)
@@ -272,7 +275,7 @@ func TestTickListsP10(t *testing.T) {
 		}
 		symbols, err := c.Ticks.Symbols(s.ctx, "someone_new")
 		must(s, err)
-		if len(symbols) != n || symbols[n-1] != "S09999/USD" {
+		if len(symbols) != n || symbols[n-1] != ticks[n-1].Symbol {
 			s.Fatalf("%d symbols", len(symbols))
 		}
 		_, err = c.Ticks.Symbols(s.ctx, "")

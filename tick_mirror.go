@@ -2,7 +2,6 @@ package fulloncache
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"sync"
@@ -102,34 +101,45 @@ func (m *Mirror) view(exchange string) *feed.View[Market, Tick] {
 // the feed is not connected, so that it is unknown; and [ErrInvalid] if the
 // exchange is not mirrored.
 func (m *Mirror) Get(market Market, opts ...ReadOption) (Quote, error) {
-	v := m.view(market.Exchange)
-	if v == nil {
-		return Quote{}, fmt.Errorf("%w: exchange %q is not mirrored", ErrInvalid, market.Exchange)
+	v := m.views[0]
+	if len(m.views) > 1 {
+		if v = m.view(market.Exchange); v == nil {
+			return Quote{}, notMirrored(market.Exchange)
+		}
 	}
 	e := v.Get(market)
 	if e == nil {
-		return Quote{}, m.absent(v, market)
+		return Quote{}, m.absent(market)
 	}
-	q := Quote{entry: e, state: v.State()}
+	q := Quote{entry: e, view: v}
 	if len(opts) > 0 {
-		want := reading(opts)
-		if err := want.check(&e.Value, time.Now(), q.state.Heard()); err != nil {
-			return Quote{}, err
-		}
+		return q.checked(reading(opts))
 	}
 	return q, nil
 }
 
+// checked returns the quote if it is fresh enough.
+func (q Quote) checked(want ReadOption) (Quote, error) {
+	if err := want.check(&q.entry.Value, time.Now(), q.view.State().Heard()); err != nil {
+		return Quote{}, err
+	}
+	return q, nil
+}
+
+func notMirrored(exchange string) error {
+	return fmt.Errorf("%w: exchange %q is not mirrored", ErrInvalid, exchange)
+}
+
 // absent tells a market without a tick from one that is unknown.
-func (m *Mirror) absent(v *feed.View[Market, Tick], market Market) error {
-	if v.State().Connected() {
-		return fmt.Errorf("tick %s: %w", market, ErrNotFound)
+func (m *Mirror) absent(market Market) error {
+	v := m.view(market.Exchange)
+	if v == nil {
+		return notMirrored(market.Exchange)
 	}
-	err := v.State().Err()
-	if err == nil {
-		err = errors.New("the first full state is not here yet")
+	if err := v.Err(); err != nil {
+		return fmt.Errorf("tick %s: %w", market, feedError(err))
 	}
-	return fmt.Errorf("tick %s: %w", market, feedError(&feed.Disconnected{Group: market.Exchange, Err: err}))
+	return fmt.Errorf("tick %s: %w", market, ErrNotFound)
 }
 
 // All yields the newest tick of every market, in no order.
@@ -138,7 +148,7 @@ func (m *Mirror) All() iter.Seq[Quote] {
 		more := true
 		for _, v := range m.views {
 			v.All(func(e *feed.Entry[Market, Tick]) bool {
-				more = yield(Quote{entry: e, state: v.State()})
+				more = yield(Quote{entry: e, view: v})
 				return more
 			})
 			if !more {
@@ -167,16 +177,17 @@ type FeedState struct {
 func (m *Mirror) Feed(exchange string) (FeedState, error) {
 	v := m.view(exchange)
 	if v == nil {
-		return FeedState{}, fmt.Errorf("%w: exchange %q is not mirrored", ErrInvalid, exchange)
+		return FeedState{}, notMirrored(exchange)
 	}
 	s := v.State()
-	return FeedState{Connected: s.Connected(), Confirmed: s.Confirmed(), Heard: s.Heard(), Err: feedError(s.Err())}, nil
+	err := v.Err()
+	return FeedState{Connected: err == nil, Confirmed: s.Confirmed(), Heard: s.Heard(), Err: feedError(err)}, nil
 }
 
 // Quote is a tick of a [Mirror]. It does not change; read another for the next.
 type Quote struct {
 	entry *feed.Entry[Market, Tick]
-	state *feed.State
+	view  *feed.View[Market, Tick]
 }
 
 // Tick returns the tick.
@@ -196,12 +207,12 @@ func (q Quote) Age() time.Duration { return q.entry.Value.Age(time.Now()) }
 
 // Connected reports whether the feed of the exchange is connected now. While it
 // is not, newer ticks may exist.
-func (q Quote) Connected() bool { return q.state.Connected() }
+func (q Quote) Connected() bool { return q.view.Connected() }
 
 // FeedAge returns how long ago the exchange's feed gave a sign of life;
 // negative if it is not known to have.
 func (q Quote) FeedAge() time.Duration {
-	heard := q.state.Heard()
+	heard := q.view.State().Heard()
 	if heard.IsZero() {
 		return -1
 	}

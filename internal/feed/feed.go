@@ -104,5 +104,7 @@ func (e *Disconnected) Unwrap() error { return e.Err }
 
 var (
 	errSilent  = errors.New("no sign of life from the server")
+	errEnded   = errors.New("it is not followed any more")
+	errUnknown = errors.New("the first full state is not here yet")
 	errDropped = errors.New("the server ended the subscription")
 )

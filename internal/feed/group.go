@@ -3,6 +3,7 @@ package feed
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,10 @@ type group[K comparable, V any] struct {
 
 	mu     sync.RWMutex
 	topics map[string]*topic[K, V]
+	link   int // counts the connections
+	// leaving are channels that are being unsubscribed: that they end is no news,
+	// even if they are followed again meanwhile.
+	leaving map[string]bool
 
 	changed chan struct{} // topics came or went
 	resets  chan struct{} // the state must be read anew
@@ -65,6 +70,7 @@ func newGroup[K comparable, V any](h *Hub[K, V], name string) *group[K, V] {
 	g := &group[K, V]{
 		hub: h, name: name,
 		topics:  make(map[string]*topic[K, V]),
+		leaving: make(map[string]bool),
 		changed: make(chan struct{}, 1),
 		resets:  make(chan struct{}, 1),
 		dropped: make(chan struct{}, 1),
@@ -111,7 +117,7 @@ func (g *group[K, V]) list() []*topic[K, V] {
 
 // run keeps the group connected until nobody follows it.
 func (g *group[K, V]) run() {
-	defer g.cancel()
+	defer g.ended()
 	pause := &backoff.ExponentialBackOff{
 		InitialInterval:     20 * time.Millisecond,
 		RandomizationFactor: 0.3,
@@ -135,11 +141,22 @@ func (g *group[K, V]) run() {
 	}
 }
 
+// ended makes what is left of the group say that nothing keeps it current.
+func (g *group[K, V]) ended() {
+	g.cancel()
+	var err error = &Disconnected{Group: g.name, Err: errEnded}
+	if g.hub.ctx.Err() != nil {
+		err = g.hub.opt.Closed
+	}
+	g.state.err.Store(&err)
+	g.state.since.Store(0)
+}
+
 // disconnected tells everybody once per disconnect.
 func (g *group[K, V]) disconnected(err error) {
 	err = &Disconnected{Group: g.name, Err: err}
-	was := g.state.since.Swap(0)
 	known := g.state.err.Swap(&err)
+	was := g.state.since.Swap(0)
 	if was != 0 || known == nil {
 		g.hub.opt.OnState(g.name, err)
 	}
@@ -150,10 +167,16 @@ func (g *group[K, V]) disconnected(err error) {
 
 // connected makes one connection and serves it until it ends.
 func (g *group[K, V]) connected(pause *backoff.ExponentialBackOff) error {
+	g.mu.Lock()
+	g.link++
+	link := g.link
+	g.mu.Unlock()
 	drain(g.resets)
 	drain(g.dropped)
 	g.maxRev.Store(0)
-	conn, err := g.hub.src.Connect(g.ctx, g.name, g.receive, g.drop)
+	conn, err := g.hub.src.Connect(g.ctx, g.name,
+		func(channel, message string) { g.receive(link, channel, message) },
+		func(channel string) { g.drop(link, channel) })
 	if err != nil {
 		return err
 	}
@@ -247,13 +270,15 @@ func (g *group[K, V]) reconcile(conn Conn, subscribed map[string]*topic[K, V]) e
 			delete(subscribed, channel)
 		}
 	}
-	for list := gone; len(list) > 0; list = list[min(batch, len(list)):] {
-		if err := conn.Unsubscribe(g.ctx, list[:min(batch, len(list))]); err != nil {
+	for some := range slices.Chunk(gone, batch) {
+		g.leave(some)
+		err := conn.Unsubscribe(g.ctx, some)
+		g.leave(nil)
+		if err != nil {
 			return err
 		}
 	}
-	for list := fresh; len(list) > 0; list = list[min(batch, len(list)):] {
-		some := list[:min(batch, len(list))]
+	for some := range slices.Chunk(fresh, batch) {
 		if err := conn.Subscribe(g.ctx, some); err != nil {
 			return err
 		}
@@ -262,6 +287,16 @@ func (g *group[K, V]) reconcile(conn Conn, subscribed map[string]*topic[K, V]) e
 		}
 	}
 	return nil
+}
+
+// leave remembers the channels that are being unsubscribed.
+func (g *group[K, V]) leave(channels []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	clear(g.leaving)
+	for _, c := range channels {
+		g.leaving[c] = true
+	}
 }
 
 // load reads the state behind channels that are subscribed: what changes
@@ -301,9 +336,16 @@ func (g *group[K, V]) load(channels []string, topics map[string]*topic[K, V]) er
 }
 
 // receive handles a message. It is called by the connection's reader, one
-// message at a time, and does not block on consumers.
-func (g *group[K, V]) receive(channel, message string) {
+// message at a time, and does not block on consumers. What an earlier connection
+// still delivers is older than the state that was read since: it must not
+// confirm an entry.
+func (g *group[K, V]) receive(link int, channel, message string) {
 	m, err := g.hub.src.Decode(channel, message)
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if link != g.link {
+		return
+	}
 	if err == nil && m.Kind == Reset {
 		signal(g.resets)
 		return
@@ -311,11 +353,9 @@ func (g *group[K, V]) receive(channel, message string) {
 	if err == nil && !m.Event.Deleted {
 		raise(&g.state.heard, time.Now().UnixNano())
 	}
-	g.mu.RLock()
 	t := g.topics[channel]
-	g.mu.RUnlock()
 	switch {
-	case t == nil: // a sign of life, or nobody follows it any more
+	case t == nil || err == nil && m.Kind == Alive: // no event, or nobody follows it any more
 	case err != nil:
 		t.fail(err)
 	default:
@@ -325,9 +365,12 @@ func (g *group[K, V]) receive(channel, message string) {
 }
 
 // drop handles the end of a subscription that came from the server.
-func (g *group[K, V]) drop(channel string) {
+func (g *group[K, V]) drop(link int, channel string) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
+	if link != g.link || g.leaving[channel] {
+		return
+	}
 	if g.topics[channel] != nil || channel == g.hub.src.Control(g.name) {
 		signal(g.dropped)
 	}

@@ -60,7 +60,11 @@ func (s *Sub[K, V]) Close() {
 // or, for good, that of a closed hub.
 func (s *Sub[K, V]) Next(ctx context.Context) (Update[K, V], error) {
 	for {
-		if u, err, ok := s.pop(); ok {
+		// A consumer that never catches up must end too.
+		if err := ctx.Err(); err != nil {
+			return Update[K, V]{}, err
+		}
+		if u, ok, err := s.pop(); ok {
 			return u, err
 		}
 		select {
@@ -73,11 +77,11 @@ func (s *Sub[K, V]) Next(ctx context.Context) (Update[K, V], error) {
 	}
 }
 
-func (s *Sub[K, V]) pop() (u Update[K, V], err error, ok bool) {
+func (s *Sub[K, V]) pop() (u Update[K, V], ok bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.head == len(s.queue) {
-		return u, nil, false
+		return u, false, nil
 	}
 	it := s.queue[s.head]
 	s.queue[s.head] = item[K, V]{}
@@ -94,7 +98,7 @@ func (s *Sub[K, V]) pop() (u Update[K, V], err error, ok bool) {
 		clear(s.queue[n:])
 		s.queue, s.base, s.head = s.queue[:n], s.base+s.head, 0
 	}
-	return it.update, it.err, true
+	return it.update, true, it.err
 }
 
 func (s *Sub[K, V]) push(it item[K, V]) (number int) {

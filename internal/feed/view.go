@@ -1,12 +1,19 @@
 package feed
 
-import "context"
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/puzpuzpuz/xsync/v4"
+)
 
 // View is the current state behind a topic. It reads without lock, I/O or
 // allocation.
 type View[K comparable, V any] struct {
-	hub   *Hub[K, V]
-	topic *topic[K, V]
+	hub    *Hub[K, V]
+	topic  *topic[K, V]
+	table  *xsync.Map[K, *slot[K, V]] // the topic's: one step less for readers
+	closed atomic.Bool
 }
 
 // View follows a topic. It must be closed.
@@ -15,31 +22,60 @@ func (h *Hub[K, V]) View(name Topic) (*View[K, V], error) {
 	if err != nil {
 		return nil, err
 	}
-	return &View[K, V]{hub: h, topic: t}, nil
+	return &View[K, V]{hub: h, topic: t, table: t.table}, nil
 }
 
 // Close stops following. What was read last stays readable.
-func (v *View[K, V]) Close() { v.hub.unfollow(v.topic) }
+func (v *View[K, V]) Close() {
+	v.closed.Store(true)
+	v.hub.unfollow(v.topic)
+}
 
 // Get returns the newest event of a key, or nil.
 func (v *View[K, V]) Get(key K) *Entry[K, V] {
-	s, ok := v.topic.table.Load(key)
+	s, ok := v.table.Load(key)
 	if !ok {
 		return nil
 	}
-	e := s.entry.Load()
-	if e.Deleted {
-		return nil
-	}
-	return e
+	return s.Load()
 }
 
 // All calls yield for the newest event of each key, until it returns false.
 func (v *View[K, V]) All(yield func(*Entry[K, V]) bool) {
-	v.topic.table.Range(func(_ K, s *slot[K, V]) bool {
-		e := s.entry.Load()
-		return e.Deleted || yield(e)
+	v.table.Range(func(_ K, s *slot[K, V]) bool {
+		return yield(s.Load())
 	})
+}
+
+// Connected reports whether the view is complete and current.
+func (v *View[K, V]) Connected() bool {
+	return !v.closed.Load() && v.complete() && v.topic.group.state.Connected()
+}
+
+// complete reports whether the state has been complete once: the group may have
+// been connected before the topic joined it.
+func (v *View[K, V]) complete() bool {
+	select {
+	case <-v.topic.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// Err is why the view is not complete and current; nil if it is.
+func (v *View[K, V]) Err() error {
+	g := v.topic.group
+	if v.closed.Load() {
+		return &Disconnected{Group: g.name, Err: errEnded}
+	}
+	if err := g.state.Err(); err != nil {
+		return err
+	}
+	if !v.complete() {
+		return &Disconnected{Group: g.name, Err: errUnknown}
+	}
+	return nil
 }
 
 // State tells about the connection.

@@ -105,7 +105,7 @@ func (s *Server) run(ctx context.Context) error {
 	up, read := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(read)
-		defer out.Close()
+		defer func() { _ = out.Close() }() // a pipe's Close returns no error
 		var once sync.Once
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			log.add(lines.Text())

@@ -1,0 +1,95 @@
+# What one runs here. CI runs nothing else: .ci/run calls "make ci".
+#
+#   make test PKG=./internal/kv RUN=TestBreaker
+#   make test ARGS="-count=10 -failfast"
+
+SHELL := bash
+.DEFAULT_GOAL := help
+
+# PKG and RUN narrow the tests; ARGS goes to go test, to the demo or to the
+# benchmarks; FUZZTIME is what each fuzz target gets.
+PKG ?= ./...
+RUN ?=
+ARGS ?=
+FUZZTIME ?= 10s
+
+# How many blocks coverage.exempt may name.
+EXEMPT_CAP := 10
+
+# Tools live in a module of their own, so that they enter nobody's dependencies.
+TOOL := go tool -modfile=$(CURDIR)/tools/go.mod
+STATICCHECK := $(TOOL) staticcheck
+GOTEST := $(TOOL) gotestsum --format=pkgname --format-hide-empty-pkg --
+TESTFLAGS = -race -shuffle=on $(if $(RUN),-run '$(RUN)')
+
+# The other modules of this repository that hold code.
+MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod))
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## watch a simulated market live (Go is all it needs; Ctrl-C ends it)
+	@go run ./cmd/fulloncache demo $(ARGS)
+
+.PHONY: servers
+servers: ## install what the tests start, if it is missing: redis-server
+	@scripts/install-servers.sh
+
+.PHONY: test
+test: servers ## run the tests with the race detector (PKG=./internal/kv RUN=TestName)
+	@$(GOTEST) $(TESTFLAGS) $(ARGS) $(PKG)
+
+.PHONY: soak
+soak: servers ## run the tests with the faults in their full form (up to an hour)
+	@FULLON_CACHE_SOAK=1 $(GOTEST) $(TESTFLAGS) -timeout=60m $(ARGS) $(PKG)
+
+.PHONY: cover
+cover: servers ## run the tests and hold the library to full coverage (report: htmlcov/index.html)
+	@packages=$$(go run ./scripts/covergate -packages) && $(GOTEST) $(TESTFLAGS) \
+		-covermode=atomic -coverpkg="$$packages" -coverprofile=coverage.out $(ARGS) ./...
+	@mkdir -p htmlcov && go tool cover -html=coverage.out -o htmlcov/index.html
+	@go run ./scripts/covergate -cap=$(EXEMPT_CAP) coverage.out
+
+.PHONY: fuzz
+fuzz: servers ## run each fuzz target for FUZZTIME=10s (RUN=FuzzName for one)
+	@scripts/fuzz.sh $(FUZZTIME) $(RUN)
+
+.PHONY: bench
+bench: servers ## compare with the peers, in one run; fails when a stated ratio is missed
+	@cd bench && go run . $(ARGS)
+
+.PHONY: fmt
+fmt: ## format the code, tidy go.mod, write the layer table into CONTRIBUTING.md
+	gofmt -s -w .
+	go mod tidy
+	for module in tools $(MODULES); do go mod -C "$$module" tidy || exit; done
+	go run ./scripts/layers -write
+
+.PHONY: lint
+lint: ## check the format, run the linters, check layers and test rules
+	@files=$$(gofmt -s -l .) && [[ -z $$files ]] || { echo "run make fmt for:" $$files >&2; exit 1; }
+	go mod tidy -diff
+	go vet ./...
+	$(STATICCHECK) ./...
+	$(TOOL) errcheck -ignoretests -exclude tools/errcheck.txt ./...
+	$(TOOL) revive -config tools/revive.toml -set_exit_status ./...
+	go run ./scripts/layers
+	go run ./scripts/testrules
+	for script in .ci/run scripts/*.sh; do bash -n "$$script" || exit; done
+	for module in $(MODULES); do \
+		(cd "$$module" && go mod tidy -diff && go vet ./... && $(STATICCHECK) ./...) || exit; \
+	done
+
+.PHONY: vuln
+vuln: ## look for known vulnerabilities in what is used (needs the network)
+	@$(TOOL) govulncheck ./...
+
+.PHONY: ci
+ci: lint cover ## what CI runs: lint, then one test run with the coverage gate
+
+.PHONY: clean
+clean: ## remove what builds and tests leave behind
+	rm -rf bin htmlcov coverage.out
+	find . -name '*.test' -not -path './.git/*' -type f -delete

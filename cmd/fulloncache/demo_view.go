@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"charm.land/lipgloss/v2"
+
+	"github.com/fullon/fulloncache"
+)
+
+// show draws the live table until the context ends, the user quits or a failure
+// comes.
+func (d *demo) show(ctx context.Context, mirror *fulloncache.Mirror, failures <-chan error) error {
+	v := demoView{demo: d, mirror: mirror, rows: make(map[fulloncache.Market]*demoRow), height: 24}
+	program := tea.NewProgram(v, tea.WithContext(ctx), tea.WithInput(d.stdin), tea.WithOutput(d.stdout), tea.WithoutSignalHandler())
+	failed := make(chan error, 1)
+	go func() {
+		select {
+		case err := <-failures:
+			failed <- err
+			program.Quit()
+		case <-ctx.Done():
+		}
+	}()
+	_, err := program.Run()
+	if errors.Is(err, tea.ErrProgramKilled) || errors.Is(err, tea.ErrInterrupted) {
+		err = nil // the context ended, or Ctrl-C
+	}
+	select {
+	case ferr := <-failed:
+		return errors.Join(err, ferr)
+	default:
+		return err
+	}
+}
+
+// demoRow is what the view remembers of a market.
+type demoRow struct {
+	first, last fulloncache.Decimal
+	rev         int64
+	rate        float64 // updates a second, smoothed
+	up          int     // whether the price rose (1) or fell (-1) last
+}
+
+// demoView is the live table.
+type demoView struct {
+	*demo
+	mirror *fulloncache.Mirror
+	rows   map[fulloncache.Market]*demoRow
+	drawn  time.Time
+	lag    [3]time.Duration
+	height int
+}
+
+type redraw time.Time
+
+func again() tea.Cmd {
+	return tea.Tick(100*time.Millisecond, func(t time.Time) tea.Msg { return redraw(t) })
+}
+
+func (v demoView) Init() tea.Cmd { return again() }
+
+func (v demoView) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	switch msg := msg.(type) {
+	case tea.KeyPressMsg:
+		switch msg.String() {
+		case "q", "ctrl+c", "esc":
+			return v, tea.Quit
+		}
+	case tea.WindowSizeMsg:
+		v.height = msg.Height
+	case redraw:
+		v.read(time.Time(msg))
+		return v, again()
+	}
+	return v, nil
+}
+
+// read takes the state of the mirror and the latencies since the last drawing.
+func (v *demoView) read(now time.Time) {
+	passed := now.Sub(v.drawn).Seconds()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for q := range v.mirror.All() {
+		row := v.rows[q.Market()]
+		if row == nil {
+			row = &demoRow{first: q.Price(), last: q.Price()}
+			v.rows[q.Market()] = row
+		}
+		if q.Rev() != row.rev {
+			row.up = q.Price().Cmp(row.last)
+			row.rev, row.last = q.Rev(), q.Price()
+		}
+		if !v.drawn.IsZero() {
+			row.rate += (float64(v.updates[q.Market()])/passed - row.rate) * 0.2
+		}
+	}
+	clear(v.updates)
+	if len(v.recent) > 0 {
+		v.lag = percentiles(v.recent)
+		v.recent = v.recent[:0]
+	}
+	v.drawn = now
+}
+
+var (
+	bold  = lipgloss.NewStyle().Bold(true)
+	faint = lipgloss.NewStyle().Faint(true)
+	green = lipgloss.NewStyle().Foreground(lipgloss.Color("10"))
+	red   = lipgloss.NewStyle().Foreground(lipgloss.Color("9"))
+)
+
+func (v demoView) View() tea.View {
+	var b strings.Builder
+	elapsed := max(time.Since(v.start), time.Millisecond)
+	fmt.Fprintf(&b, "%s  %s\n", bold.Render("fulloncache demo"), faint.Render(v.server))
+	fmt.Fprintf(&b, "%d ticks/s written, %d/s seen, latency p50 %s p99 %s\n\n",
+		int(float64(v.ticks.Load())/elapsed.Seconds()), int(float64(v.seen.Load())/elapsed.Seconds()),
+		v.lag[0].Round(time.Microsecond), v.lag[2].Round(time.Microsecond))
+	fmt.Fprintln(&b, bold.Render(fmt.Sprintf("%-10s %-10s %14s %9s %9s %8s %9s", "EXCHANGE", "SYMBOL", "PRICE", "CHANGE", "SPREAD", "AGE", "UPDATES/S")))
+	var quotes []fulloncache.Quote
+	for q := range v.mirror.All() {
+		quotes = append(quotes, q)
+	}
+	slices.SortFunc(quotes, func(a, b fulloncache.Quote) int { return strings.Compare(a.Market().String(), b.Market().String()) })
+	room := max(v.height-6, 1)
+	for i, q := range quotes {
+		if i == room {
+			fmt.Fprintln(&b, faint.Render(fmt.Sprintf("… and %d more", len(quotes)-i)))
+			break
+		}
+		fmt.Fprintln(&b, v.line(q))
+	}
+	b.WriteString(faint.Render("q or Ctrl-C ends"))
+	view := tea.NewView(b.String())
+	view.AltScreen = true
+	return view
+}
+
+func (v demoView) line(q fulloncache.Quote) string {
+	t, row := q.Tick(), v.rows[q.Market()]
+	change, rate, price := "-", "-", fmt.Sprintf("%14s", t.Price)
+	if row != nil {
+		change = fmt.Sprintf("%+.2f%%", (t.Price.Float64()/row.first.Float64()-1)*100)
+		rate = fmt.Sprintf("%.1f", row.rate)
+		switch {
+		case row.up > 0:
+			price = green.Render(price)
+		case row.up < 0:
+			price = red.Render(price)
+		}
+	}
+	spread := "-"
+	if t.Bid.Valid && t.Ask.Valid {
+		spread = t.Ask.Decimal.Sub(t.Bid.Decimal).String()
+	}
+	text := fmt.Sprintf("%-10s %-10s %s %9s %9s %8s %9s", t.Exchange, t.Symbol, price, change, spread, q.Age().Round(time.Millisecond), rate)
+	if !q.Connected() {
+		return text + red.Render(" disconnected")
+	}
+	return text
+}
