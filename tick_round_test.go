@@ -15,10 +15,10 @@ import (
 	"github.com/fullon/fulloncache/internal/testenv"
 )
 
-// table is a program's own PrecisionSource.
-type table map[fulloncache.Market]fulloncache.Precision
+// precisions is a program's own PrecisionSource.
+type precisions map[fulloncache.Market]fulloncache.Precision
 
-func (p table) Precision(_ context.Context, m fulloncache.Market) (fulloncache.Precision, error) {
+func (p precisions) Precision(_ context.Context, m fulloncache.Market) (fulloncache.Precision, error) {
 	if got, ok := p[m]; ok {
 		return got, nil
 	}
@@ -35,7 +35,7 @@ func rounding(t testing.TB, cfg fulloncache.Config) *fulloncache.Client {
 func TestRoundPriceAndSize(t *testing.T) {
 	t.Parallel()
 	ctx := testenv.Context(t)
-	c := rounding(t, fulloncache.Config{Precision: table{btc: {Decimals: 1, LotDecimals: 3}, eth: {Decimals: -1, LotDecimals: 20}}})
+	c := rounding(t, fulloncache.Config{Precision: precisions{btc: {Decimals: 1, LotDecimals: 3}, eth: {Decimals: -1, LotDecimals: 20}}})
 	for number, want := range map[string][2]string{
 		"67123.45":  {"67123.4", "67123.45"}, // a tie goes to the even digit
 		"67123.35":  {"67123.4", "67123.35"},
@@ -103,7 +103,7 @@ func TestRoundQuote(t *testing.T) {
 func TestRoundNeverUp(t *testing.T) {
 	t.Parallel()
 	ctx := testenv.Context(t)
-	precision := table{}
+	precision := precisions{}
 	c := rounding(t, fulloncache.Config{Precision: precision})
 	rapid.Check(t, func(t *rapid.T) {
 		n := draw(t, "number")
