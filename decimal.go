@@ -268,7 +268,7 @@ func (n NullDecimal) String() string {
 
 // Equal reports whether both are absent, or both are there and the same number.
 func (n NullDecimal) Equal(o NullDecimal) bool {
-	return n.Valid == o.Valid && n.Decimal.Equal(o.Decimal)
+	return n.Valid == o.Valid && (!n.Valid || n.Decimal.Equal(o.Decimal))
 }
 
 // IsZero reports whether the number is absent.
@@ -288,6 +288,8 @@ func (n *NullDecimal) UnmarshalJSON(b []byte) error {
 		*n = NullDecimal{}
 		return nil
 	}
-	n.Valid = true
-	return n.Decimal.UnmarshalJSON(b)
+	var d Decimal
+	err := d.UnmarshalJSON(b)
+	*n = NullDecimal{Decimal: d, Valid: err == nil}
+	return err
 }

@@ -101,26 +101,41 @@ func (m *Mirror) view(exchange string) *feed.View[Market, Tick] {
 // the feed is not connected, so that it is unknown; and [ErrInvalid] if the
 // exchange is not mirrored.
 func (m *Mirror) Get(market Market, opts ...ReadOption) (Quote, error) {
-	v := m.view(market.Exchange)
-	if v == nil {
-		return Quote{}, fmt.Errorf("%w: exchange %q is not mirrored", ErrInvalid, market.Exchange)
+	v := m.views[0]
+	if len(m.views) > 1 {
+		if v = m.view(market.Exchange); v == nil {
+			return Quote{}, notMirrored(market.Exchange)
+		}
 	}
 	e := v.Get(market)
 	if e == nil {
-		return Quote{}, absent(v, market)
+		return Quote{}, m.absent(market)
 	}
 	q := Quote{entry: e, view: v}
 	if len(opts) > 0 {
-		want := reading(opts)
-		if err := want.check(&e.Value, time.Now(), v.State().Heard()); err != nil {
-			return Quote{}, err
-		}
+		return q.checked(reading(opts))
 	}
 	return q, nil
 }
 
+// checked returns the quote if it is fresh enough.
+func (q Quote) checked(want ReadOption) (Quote, error) {
+	if err := want.check(&q.entry.Value, time.Now(), q.view.State().Heard()); err != nil {
+		return Quote{}, err
+	}
+	return q, nil
+}
+
+func notMirrored(exchange string) error {
+	return fmt.Errorf("%w: exchange %q is not mirrored", ErrInvalid, exchange)
+}
+
 // absent tells a market without a tick from one that is unknown.
-func absent(v *feed.View[Market, Tick], market Market) error {
+func (m *Mirror) absent(market Market) error {
+	v := m.view(market.Exchange)
+	if v == nil {
+		return notMirrored(market.Exchange)
+	}
 	if err := v.Err(); err != nil {
 		return fmt.Errorf("tick %s: %w", market, feedError(err))
 	}
@@ -162,7 +177,7 @@ type FeedState struct {
 func (m *Mirror) Feed(exchange string) (FeedState, error) {
 	v := m.view(exchange)
 	if v == nil {
-		return FeedState{}, fmt.Errorf("%w: exchange %q is not mirrored", ErrInvalid, exchange)
+		return FeedState{}, notMirrored(exchange)
 	}
 	s := v.State()
 	err := v.Err()

@@ -120,7 +120,11 @@ func (h *trading) Handle(_ context.Context, r slog.Record) error {
 	if r.Level >= LevelCritical {
 		level = "CRITICAL"
 	}
-	fmt.Fprintf(&b, "%s %-8s", r.Time.UTC().Format("15:04:05.000000"), level)
+	when := "-"
+	if !r.Time.IsZero() {
+		when = r.Time.UTC().Format("15:04:05.000000")
+	}
+	fmt.Fprintf(&b, "%-15s %-8s", when, level)
 	for _, c := range columns {
 		value := "-"
 		for _, a := range attrs {

@@ -17,6 +17,7 @@ type topic[K comparable, V any] struct {
 	followers int // guarded by the hub's lock
 
 	table *xsync.Map[K, *slot[K, V]]
+	tombs map[K]int64 // keys that were deleted while the state is read, and when
 
 	mu    sync.Mutex
 	epoch uint64 // counts the readings of the state; entries of an older one are unconfirmed
@@ -31,9 +32,7 @@ type topic[K comparable, V any] struct {
 }
 
 // slot is where the newest event of a key is found. It stays while the key does.
-type slot[K comparable, V any] struct {
-	entry atomic.Pointer[Entry[K, V]]
-}
+type slot[K comparable, V any] = atomic.Pointer[Entry[K, V]]
 
 // Entry is the newest event of a key. It never changes.
 type Entry[K comparable, V any] struct {
@@ -56,7 +55,8 @@ func (t *topic[K, V]) begin() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.epoch++
-	t.whole, t.renew, t.late = false, t.cut != nil, nil
+	t.tombs, t.late = nil, nil
+	t.whole, t.renew = false, t.cut != nil
 }
 
 // complete closes the reading: its events are applied in order, and what was not
@@ -76,16 +76,13 @@ func (t *topic[K, V]) complete(events []Event[K, V]) {
 		}
 	}
 	t.table.Range(func(key K, s *slot[K, V]) bool {
-		switch old := s.entry.Load(); {
-		case old.Deleted: // a tombstone: it kept the reading from bringing the key back
-			t.table.Delete(key)
-		case old.epoch < t.epoch:
+		if old := s.Load(); old.epoch < t.epoch {
 			t.table.Delete(key)
 			t.tell(Event[K, V]{Key: key, Rev: old.Rev, Deleted: true})
 		}
 		return true
 	})
-	t.whole, t.cut, t.late = true, nil, nil
+	t.whole, t.tombs, t.late, t.cut = true, nil, nil, nil
 	select {
 	case <-t.ready:
 	default:
@@ -98,7 +95,7 @@ func (t *topic[K, V]) apply(e Event[K, V]) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if s, ok := t.table.Load(e.Key); ok {
-		if known := s.entry.Load(); known.epoch < t.epoch && e.Rev <= known.Rev {
+		if known := s.Load(); known.epoch < t.epoch && e.Rev <= known.Rev {
 			t.late = append(t.late, e)
 			return
 		}
@@ -110,33 +107,43 @@ func (t *topic[K, V]) apply(e Event[K, V]) {
 // followers. An entry of an older epoch gives way whatever its revision: the
 // server may have been replaced by one that knows less.
 func (t *topic[K, V]) put(e Event[K, V]) {
+	var known *Entry[K, V]
 	s, _ := t.table.Load(e.Key)
-	if s == nil {
-		if e.Deleted && t.whole {
-			return
-		}
-		e.Key = t.group.hub.src.Own(e.Key)
-		s = &slot[K, V]{}
-	}
-	known := s.entry.Load()
-	if known != nil {
+	if s != nil {
+		known = s.Load()
 		if known.epoch == t.epoch && e.Rev <= known.Rev {
 			return
 		}
 		e.Key = known.Key
 	}
+	if e.Deleted {
+		if !t.whole {
+			// What is being read may be older, and must not bring the key back.
+			if t.tombs == nil {
+				t.tombs = make(map[K]int64)
+			}
+			t.tombs[t.group.hub.src.Own(e.Key)] = e.Rev
+		}
+		if known != nil {
+			t.table.Delete(e.Key)
+			t.tell(e)
+		}
+		return
+	}
+	if died, ok := t.tombs[e.Key]; ok && e.Rev <= died {
+		return
+	}
+	if known == nil {
+		e.Key = t.group.hub.src.Own(e.Key)
+		s = &slot[K, V]{}
+	}
 	t.group.hub.src.Rename(&e.Value, e.Key)
-	s.entry.Store(&Entry[K, V]{Event: e, epoch: t.epoch})
-	switch {
-	case e.Deleted && t.whole:
-		t.table.Delete(e.Key)
-	case known == nil:
+	s.Store(&Entry[K, V]{Event: e, epoch: t.epoch})
+	if known == nil {
 		t.table.Store(e.Key, s)
 	}
-	switch {
-	case e.Deleted && (known == nil || known.Deleted): // nobody had seen it
-	case known != nil && known.Rev == e.Rev && !t.renew: // nothing new
-	default:
+	// After a disconnect the followers are told anew what they knew.
+	if known == nil || known.Rev != e.Rev || t.renew {
 		t.tell(e)
 	}
 }
@@ -179,7 +186,7 @@ func (t *topic[K, V]) attach(s *Sub[K, V]) {
 	// disconnect it tells everything but what was confirmed before it ended.
 	var known []*Entry[K, V]
 	t.table.Range(func(_ K, slot *slot[K, V]) bool {
-		if e := slot.entry.Load(); !e.Deleted && (t.cut == nil || t.renew && e.epoch == t.epoch) {
+		if e := slot.Load(); t.cut == nil || t.renew && e.epoch == t.epoch {
 			known = append(known, e)
 		}
 		return true

@@ -158,7 +158,7 @@ func TestAnyInterleavingAgrees(t *testing.T) {
 			want[k] = e.Value
 		}
 		seen := make(map[string]string)
-		view := &View[string, string]{hub: hub, topic: top}
+		view := &View[string, string]{hub: hub, topic: top, table: top.table}
 		view.All(func(e *Entry[string, string]) bool { seen[e.Key] = e.Value; return true })
 		if !maps.Equal(seen, want) {
 			t.Fatalf("the view shows %v, want %v", seen, want)

@@ -3,6 +3,8 @@ package feed
 import (
 	"context"
 	"sync/atomic"
+
+	"github.com/puzpuzpuz/xsync/v4"
 )
 
 // View is the current state behind a topic. It reads without lock, I/O or
@@ -10,6 +12,7 @@ import (
 type View[K comparable, V any] struct {
 	hub    *Hub[K, V]
 	topic  *topic[K, V]
+	table  *xsync.Map[K, *slot[K, V]] // the topic's: one step less for readers
 	closed atomic.Bool
 }
 
@@ -19,7 +22,7 @@ func (h *Hub[K, V]) View(name Topic) (*View[K, V], error) {
 	if err != nil {
 		return nil, err
 	}
-	return &View[K, V]{hub: h, topic: t}, nil
+	return &View[K, V]{hub: h, topic: t, table: t.table}, nil
 }
 
 // Close stops following. What was read last stays readable.
@@ -30,22 +33,17 @@ func (v *View[K, V]) Close() {
 
 // Get returns the newest event of a key, or nil.
 func (v *View[K, V]) Get(key K) *Entry[K, V] {
-	s, ok := v.topic.table.Load(key)
+	s, ok := v.table.Load(key)
 	if !ok {
 		return nil
 	}
-	e := s.entry.Load()
-	if e.Deleted {
-		return nil
-	}
-	return e
+	return s.Load()
 }
 
 // All calls yield for the newest event of each key, until it returns false.
 func (v *View[K, V]) All(yield func(*Entry[K, V]) bool) {
-	v.topic.table.Range(func(_ K, s *slot[K, V]) bool {
-		e := s.entry.Load()
-		return e.Deleted || yield(e)
+	v.table.Range(func(_ K, s *slot[K, V]) bool {
+		return yield(s.Load())
 	})
 }
 

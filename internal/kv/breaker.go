@@ -3,6 +3,7 @@ package kv
 import (
 	"context"
 	"errors"
+	"net"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -39,6 +40,7 @@ func (c *Client) breaker(slot uint16) *breaker {
 		subject = "slot " + strconv.Itoa(int(slot))
 	}
 	b := &breaker{}
+	b.seen.Store(-1) // its node may never have been connected to
 	b.circuit = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 		Timeout:     c.opt.BreakerCooldown,
 		ReadyToTrip: func(n gobreaker.Counts) bool { return int(n.ConsecutiveFailures) >= c.opt.BreakerFailures },
@@ -96,8 +98,12 @@ func call[T any](ctx context.Context, c *Client, req request, do func(context.Co
 	}
 	bounded, cancel := context.WithTimeout(ctx, req.wait+c.opt.CallTimeout)
 	defer cancel()
+	if req.own {
+		// It would keep Close waiting for as long as the server blocks.
+		defer context.AfterFunc(c.ctx, cancel)()
+	}
 	losses := c.losses.Load()
-	if b.seen.Load() == losses {
+	if b.seen.Load() == losses && !req.own {
 		v, err = do(bounded)
 	} else {
 		v, err = detached(bounded, c, req, do)
@@ -105,6 +111,9 @@ func call[T any](ctx context.Context, c *Client, req request, do func(context.Co
 	if req.again && broken(err) && bounded.Err() == nil {
 		losses = c.losses.Load()
 		v, err = detached(bounded, c, req, do)
+	}
+	if late, _ := bounded.Deadline(); errors.Is(err, context.DeadlineExceeded) && !time.Now().Before(late) {
+		<-bounded.Done() // a connection's deadline can come before its context's timer
 	}
 	switch {
 	case isAnswer(err):
@@ -172,6 +181,11 @@ func broken(err error) bool {
 	if isAnswer(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return false
 	}
-	var dial interface{ Timeout() bool }
-	return !errors.As(err, &dial)
+	var network interface{ Timeout() bool }
+	if !errors.As(err, &network) {
+		return true
+	}
+	// A connection that the server ends with data still unread is reset.
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op != "dial" && !op.Timeout()
 }

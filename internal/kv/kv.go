@@ -77,6 +77,7 @@ type Client struct {
 
 	breakers sync.Map // slot (uint16) → *breaker
 	losses   atomic.Int64
+	opened   atomic.Bool // Open succeeded
 
 	ctx    context.Context // ends at Close
 	cancel context.CancelFunc
@@ -107,9 +108,10 @@ func Open(ctx context.Context, opt Options) (*Client, error) {
 			c.cancel()
 			return nil, c.openError(err)
 		}
+		c.opened.Store(true)
 		return c, nil
 	case <-ctx.Done():
-		// NewClient knows no context; cancelling ours ends its dialling.
+		// NewClient knows no context; cancelling ours ends its connections.
 		c.cancel()
 		if err := <-connected; err == nil {
 			c.redis.Close()
@@ -147,8 +149,10 @@ func (c *Client) clientOption() rueidis.ClientOption {
 		// it has answered proves that its invalidations have arrived.
 		AlwaysPipelining:  true,
 		PipelineMultiplex: -1,
-		BlockingPipeline:  -1,
-		BlockingPoolSize:  c.opt.MaxConnections,
+		// Callers that come at the same time share a system call; one alone does not wait.
+		MaxFlushDelay:    20 * time.Microsecond,
+		BlockingPipeline: -1,
+		BlockingPoolSize: c.opt.MaxConnections - 1,
 		// Retries are decided here, by what may be sent twice and how long it may take.
 		DisableRetry:        true,
 		ForceSingleClient:   !c.opt.Cluster,
@@ -196,16 +200,25 @@ func (c *Client) dial(ctx context.Context, addr string, d *net.Dialer, conf *tls
 	if err != nil {
 		return nil, err
 	}
-	return &countedConn{Conn: conn, losses: &c.losses}, nil
+	counted := &countedConn{Conn: conn, losses: &c.losses}
+	counted.stop = context.AfterFunc(c.ctx, func() {
+		// Who gave up opening does not wait for the handshake either.
+		if !c.opened.Load() {
+			_ = conn.Close() // nobody is left to be told
+		}
+	})
+	return counted, nil
 }
 
 type countedConn struct {
 	net.Conn
 	losses *atomic.Int64
+	stop   func() bool
 }
 
 func (c *countedConn) Close() error {
 	c.losses.Add(1)
+	c.stop()
 	return c.Conn.Close()
 }
 

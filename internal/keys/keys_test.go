@@ -1,0 +1,241 @@
+package keys_test
+
+import (
+	"path"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"pgregory.net/rapid"
+
+	"github.com/fullon/fulloncache/internal/keys"
+)
+
+// names calls every function that names a key or a channel.
+func names(s keys.Space) map[string]string {
+	return map[string]string{
+		"Ticker":               s.Ticker("kraken", "BTC/USD"),
+		"TickerSymbols":        s.TickerSymbols("kraken"),
+		"TickerRev":            s.TickerRev("kraken"),
+		"TickerBeat":           s.TickerBeat("kraken"),
+		"TickCrawlers":         s.TickCrawlers("kraken"),
+		"Exchanges":            s.Exchanges(),
+		"TickCrawlerExchanges": s.TickCrawlerExchanges(),
+		"GlobalError":          s.GlobalError(),
+		"TickerChannel":        s.TickerChannel("kraken", "BTC/USD"),
+		"ExchangeChannel":      s.ExchangeChannel("kraken"),
+		"BeatChannel":          s.BeatChannel("kraken"),
+	}
+}
+
+// The names are what other programs and a running system's data count on.
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		space keys.Space
+		want  map[string]string
+	}{
+		{"standalone", keys.New("", 0, false), map[string]string{
+			"Ticker":               "tickers:kraken:BTCUSD",
+			"TickerSymbols":        "ticker_symbols:kraken",
+			"TickerRev":            "ticker_rev:kraken",
+			"TickerBeat":           "ticker_rev:kraken:beat",
+			"TickCrawlers":         "tick_crawlers:kraken",
+			"Exchanges":            "exchanges",
+			"TickCrawlerExchanges": "tick_crawlers",
+			"GlobalError":          "global_error",
+			"TickerChannel":        "db0:tickers:kraken:BTCUSD",
+			"ExchangeChannel":      "db0:tickers:kraken",
+			"BeatChannel":          "db0:ticker_rev:kraken",
+		}},
+		{"cluster", keys.New("", 0, true), map[string]string{
+			"Ticker":               "tickers:{kraken}:BTCUSD",
+			"TickerSymbols":        "ticker_symbols:{kraken}",
+			"TickerRev":            "ticker_rev:{kraken}",
+			"TickerBeat":           "ticker_rev:{kraken}:beat",
+			"TickCrawlers":         "tick_crawlers:{kraken}",
+			"Exchanges":            "exchanges",
+			"TickCrawlerExchanges": "tick_crawlers",
+			"GlobalError":          "global_error",
+			"TickerChannel":        "db0:tickers:{kraken}:BTCUSD",
+			"ExchangeChannel":      "db0:tickers:{kraken}",
+			"BeatChannel":          "db0:ticker_rev:{kraken}",
+		}},
+		{"prefix and database", keys.New("prod.eu", 7, false), map[string]string{
+			"Ticker":               "prod.eu:tickers:kraken:BTCUSD",
+			"TickerSymbols":        "prod.eu:ticker_symbols:kraken",
+			"TickerRev":            "prod.eu:ticker_rev:kraken",
+			"TickerBeat":           "prod.eu:ticker_rev:kraken:beat",
+			"TickCrawlers":         "prod.eu:tick_crawlers:kraken",
+			"Exchanges":            "prod.eu:exchanges",
+			"TickCrawlerExchanges": "prod.eu:tick_crawlers",
+			"GlobalError":          "prod.eu:global_error",
+			"TickerChannel":        "db7:prod.eu:tickers:kraken:BTCUSD",
+			"ExchangeChannel":      "db7:prod.eu:tickers:kraken",
+			"BeatChannel":          "db7:prod.eu:ticker_rev:kraken",
+		}},
+		{"prefix in a cluster", keys.New("prod", 0, true), map[string]string{
+			"Ticker":               "prod:tickers:{kraken}:BTCUSD",
+			"TickerSymbols":        "prod:ticker_symbols:{kraken}",
+			"TickerRev":            "prod:ticker_rev:{kraken}",
+			"TickerBeat":           "prod:ticker_rev:{kraken}:beat",
+			"TickCrawlers":         "prod:tick_crawlers:{kraken}",
+			"Exchanges":            "prod:exchanges",
+			"TickCrawlerExchanges": "prod:tick_crawlers",
+			"GlobalError":          "prod:global_error",
+			"TickerChannel":        "db0:prod:tickers:{kraken}:BTCUSD",
+			"ExchangeChannel":      "db0:prod:tickers:{kraken}",
+			"BeatChannel":          "db0:prod:ticker_rev:{kraken}",
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			for name, got := range names(c.space) {
+				if got != c.want[name] {
+					t.Errorf("%s is %q, want %q", name, got, c.want[name])
+				}
+				key := got
+				if strings.HasSuffix(name, "Channel") {
+					key = c.space.ChannelKey(got)
+					if key == got || !strings.HasSuffix(got, key) {
+						t.Errorf("%s %q is of key %q", name, got, key)
+					}
+				}
+				if !strings.HasPrefix(key, c.space.Prefix()) {
+					t.Errorf("%s %q lacks the prefix %q", name, key, c.space.Prefix())
+				}
+				matched := 0
+				for _, p := range c.space.Patterns() {
+					if ok, err := path.Match(p, key); err != nil {
+						t.Fatal(err)
+					} else if ok {
+						matched++
+					}
+				}
+				if matched == 0 {
+					t.Errorf("no pattern of %q matches %s %q", c.space.Patterns(), name, key)
+				}
+			}
+		})
+	}
+	if !keys.New("", 0, true).Cluster() || keys.New("", 0, false).Cluster() {
+		t.Error("Cluster does not tell the mode")
+	}
+}
+
+func TestPatterns(t *testing.T) {
+	t.Parallel()
+	if got := keys.New("prod", 0, false).Patterns(); len(got) != 1 || got[0] != "prod:*" {
+		t.Errorf("patterns %q", got)
+	}
+	for name, key := range names(keys.New("prod2", 0, false)) {
+		if ok, _ := path.Match("prod:*", key); ok {
+			t.Errorf("prod:* matches %s %q of prod2", name, key)
+		}
+	}
+	for _, p := range keys.New("", 0, false).Patterns() {
+		for _, foreign := range []string{"prod:tickers:kraken:BTCUSD", "sessions:1", "exchanges2", "global_error:x", "tickers"} {
+			if ok, _ := path.Match(p, foreign); ok {
+				t.Errorf("%q matches the foreign key %q", p, foreign)
+			}
+		}
+	}
+}
+
+func TestSymbol(t *testing.T) {
+	t.Parallel()
+	for symbol, want := range map[string]string{
+		"BTC/USD":       "BTCUSD",
+		"BTCUSD":        "BTCUSD",
+		"BTC/USDT:USDT": "BTCUSDT%3AUSDT",
+		"A/B/C":         "AB%2FC",
+		"/USD":          "%2FUSD",
+		"BTC/":          "BTC%2F",
+		"/":             "%2F",
+		"":              "",
+		"a{b}*?[c]\\d":  "a%7Bb%7D%2A%3F%5Bc%5D%5Cd",
+		"100%":          "100%25",
+		"a b\t":         "a%20b%09",
+		"\xff\x00":      "%FF%00",
+		"é/€":           "é€",
+		"\u2028":        "%E2%80%A8",
+	} {
+		if got := keys.Symbol(symbol); got != want {
+			t.Errorf("Symbol(%q) = %q, want %q", symbol, got, want)
+		}
+	}
+}
+
+var name = rapid.OneOf(
+	rapid.String(),
+	rapid.StringMatching(`[%/:{}*?\[\]\\ 0-9A-F]{0,8}`),
+	rapid.Map(rapid.SliceOfN(rapid.Byte(), 0, 8), func(b []byte) string { return string(b) }),
+)
+
+// unescape is the inverse that shows that no two names meet.
+func unescape(t rapid.TB, s string) string {
+	var b []byte
+	for i := 0; i < len(s); i++ {
+		if s[i] != '%' {
+			b = append(b, s[i])
+			continue
+		}
+		const hex = "0123456789ABCDEF"
+		if i+2 >= len(s) {
+			t.Fatalf("%q ends within an escape", s)
+		}
+		hi, lo := strings.IndexByte(hex, s[i+1]), strings.IndexByte(hex, s[i+2])
+		if hi < 0 || lo < 0 {
+			t.Fatalf("%q has a malformed escape", s)
+		}
+		b = append(b, byte(hi<<4|lo))
+		i += 2
+	}
+	return string(b)
+}
+
+func TestEscapeProperties(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		in := name.Draw(t, "name")
+		out := keys.Escape(in)
+		if back := unescape(t, out); back != in {
+			t.Fatalf("%q became %q, which is %q", in, out, back)
+		}
+		if !utf8.ValidString(out) || strings.ContainsAny(out, `/:{}*?[]\`) ||
+			strings.ContainsFunc(out, unicode.IsSpace) || strings.ContainsFunc(out, unicode.IsControl) {
+			t.Fatalf("%q became %q", in, out)
+		}
+		if in == "" {
+			return
+		}
+		// The tag is the whole name and ends where the key's part does.
+		key := keys.New("", 0, true).Ticker(in, "X")
+		open, end := strings.IndexByte(key, '{'), strings.IndexByte(key, '}')
+		if key[open+1:end] != out || strings.Count(key, "{") != 1 || strings.Count(key, "}") != 1 {
+			t.Fatalf("the tag of %q is not %q", key, out)
+		}
+	})
+}
+
+// Two markets share a key only where base and quote run together.
+func TestTickerKeysKeepMarketsApart(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		s := keys.New("", 0, rapid.Bool().Draw(t, "cluster"))
+		e1, s1 := name.Draw(t, "exchange 1"), name.Draw(t, "symbol 1")
+		e2, s2 := name.Draw(t, "exchange 2"), name.Draw(t, "symbol 2")
+		joined := func(s string) string {
+			if base, quote, ok := strings.Cut(s, "/"); ok && base != "" && quote != "" {
+				return base + quote
+			}
+			return s
+		}
+		same := e1 == e2 && joined(s1) == joined(s2)
+		if (s.Ticker(e1, s1) == s.Ticker(e2, s2)) != same {
+			t.Fatalf("%q %q and %q %q: %q and %q", e1, s1, e2, s2, s.Ticker(e1, s1), s.Ticker(e2, s2))
+		}
+	})
+}

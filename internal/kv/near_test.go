@@ -1,0 +1,384 @@
+package kv_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/fullon/fulloncache/embedded"
+	"github.com/fullon/fulloncache/internal/kv"
+	"github.com/fullon/fulloncache/internal/testenv"
+)
+
+func readText(key string) func(rueidis.Builder) rueidis.Cacheable {
+	return func(b rueidis.Builder) rueidis.Cacheable { return b.Get().Key(key).Cache() }
+}
+
+// nearText reads a key through a near cache.
+func nearText(ctx context.Context, n *kv.Near[string], key string) (string, bool, error) {
+	return n.Get(ctx, key, readText(key), func(m rueidis.RedisMessage, err error) (string, error) {
+		if err != nil {
+			return "", err
+		}
+		return m.ToString()
+	})
+}
+
+// held waits until a read of key is answered by the near cache, with want.
+func held(t testing.TB, n *kv.Near[string], key, want string) {
+	t.Helper()
+	testenv.Eventually(t, "near value", func() (bool, string) {
+		v, hit, err := nearText(context.Background(), n, key)
+		return v == want && hit && err == nil, fmt.Sprint(v, hit, err)
+	})
+}
+
+func TestNearAnswersWithoutTheServerUntilTheKeyChanges(t *testing.T) {
+	t.Parallel()
+	ctx := testenv.Context(t)
+	srv := testenv.NewRedis(t)
+	c, j := connect(t, []string{srv.Addr()}, func(o *kv.Options) { o.NearStaleness = time.Minute })
+	near := kv.NewNear[string](c, "near", 100)
+	other := kv.NewNear[string](c, "other", 100)
+	srv.Do(t, "SET", "k", "v")
+	if v, hit, err := nearText(ctx, near, "k"); v != "v" || hit || err != nil {
+		t.Fatalf("first read: %q %t %v", v, hit, err)
+	}
+	before := calls(t, srv, "get")
+	for range 1000 {
+		if v, hit, err := nearText(ctx, near, "k"); v != "v" || !hit || err != nil {
+			t.Fatalf("later read: %q %t %v", v, hit, err)
+		}
+	}
+	if got := calls(t, srv, "get") - before; got != 0 {
+		t.Errorf("1000 hits asked the server %d times", got)
+	}
+	held(t, other, "k", "v")
+
+	for i := range 20 {
+		want := strconv.Itoa(i)
+		srv.Do(t, "SET", "k", want)
+		held(t, near, "k", want)
+		held(t, other, "k", want)
+	}
+	srv.Do(t, "DEL", "k")
+	testenv.Eventually(t, "absence", func() (bool, string) {
+		_, _, err := nearText(ctx, near, "k")
+		return kv.IsNil(err), fmt.Sprint(err)
+	})
+	before = calls(t, srv, "get")
+	if _, hit, err := nearText(ctx, near, "k"); !kv.IsNil(err) || hit || calls(t, srv, "get") != before+1 {
+		t.Errorf("absence is not kept: %t %v", hit, err)
+	}
+	if got := j.events(); len(got) != 0 {
+		t.Errorf("events: %v", got)
+	}
+
+	srv.Do(t, "SET", "k", "again")
+	held(t, near, "k", "again")
+	srv.Do(t, "FLUSHALL")
+	testenv.Eventually(t, "FLUSHALL", func() (bool, string) {
+		_, _, err := nearText(ctx, near, "k")
+		return kv.IsNil(err), fmt.Sprint(err)
+	})
+	if got := j.of("flushed"); !slices.Equal(got, []string{"flushed near", "flushed other"}) {
+		t.Errorf("events: %v", got)
+	}
+}
+
+func TestNearKeepsNoFailure(t *testing.T) {
+	t.Parallel()
+	ctx := testenv.Context(t)
+	srv := testenv.NewRedis(t)
+	c, _ := connect(t, []string{srv.Addr()})
+	near := kv.NewNear[int](c, "near", 100)
+	asked := errors.New("not a number")
+	number := func() (int, bool, error) {
+		return near.Get(ctx, "k", readText("k"), func(m rueidis.RedisMessage, err error) (int, error) {
+			if err != nil {
+				return 0, err
+			}
+			n, err := m.AsInt64()
+			if err != nil {
+				return 0, asked
+			}
+			return int(n), nil
+		})
+	}
+	srv.Do(t, "SET", "k", "x")
+	for range 3 {
+		before := calls(t, srv, "get")
+		if _, hit, err := number(); hit || !errors.Is(err, asked) {
+			t.Errorf("got %t %v", hit, err)
+		}
+		if got := calls(t, srv, "get") - before; got != 1 {
+			t.Errorf("asked %d times", got)
+		}
+	}
+	srv.Do(t, "DEL", "k")
+	srv.Do(t, "LPUSH", "k", "x")
+	if _, hit, err := number(); hit || !kv.IsWrongType(err) {
+		t.Errorf("got %t %v", hit, err)
+	}
+}
+
+func TestNearIsBounded(t *testing.T) {
+	t.Parallel()
+	ctx := testenv.Context(t)
+	srv := testenv.NewRedis(t)
+	c, _ := connect(t, []string{srv.Addr()}, func(o *kv.Options) { o.NearStaleness = time.Minute })
+	const size, keys = 20, 500
+	near := kv.NewNear[string](c, "near", size)
+	for i := range keys {
+		key := strconv.Itoa(i)
+		srv.Do(t, "SET", key, key)
+		if v, _, err := nearText(ctx, near, key); v != key || err != nil {
+			t.Fatalf("%s: %q %v", key, v, err)
+		}
+	}
+	testenv.Eventually(t, "eviction", func() (bool, string) {
+		// Which ones are kept is read from memory: nothing is asked for a hit, and
+		// a context that has ended asks nothing at all.
+		ended, cancel := context.WithCancel(ctx)
+		cancel()
+		hits := 0
+		for i := range keys {
+			if _, hit, _ := nearText(ended, near, strconv.Itoa(i)); hit {
+				hits++
+			}
+		}
+		return hits > 0 && hits <= size, fmt.Sprintf("%d kept", hits)
+	})
+}
+
+// Readers never see an older value than one whose invalidation has arrived
+// before they asked, even when a write falls between a read's answer and its
+// being kept.
+func TestNearKeepsNoValueThatWasOverwrittenMeanwhile(t *testing.T) {
+	t.Parallel()
+	ctx := testenv.Context(t)
+	srv := testenv.NewRedis(t)
+	c, _ := connect(t, []string{srv.Addr()}, func(o *kv.Options) { o.NearStaleness = time.Minute })
+	near := kv.NewNear[string](c, "near", 100)
+	srv.Do(t, "SET", "k", "old")
+
+	// The write happens, and its invalidation arrives, while the old value is
+	// being decoded: the answer of a later read on the same connection proves it.
+	v, hit, err := near.Get(ctx, "k", readText("k"), func(m rueidis.RedisMessage, err error) (string, error) {
+		must(t, err)
+		srv.Do(t, "SET", "k", "new")
+		if v, err := get(ctx, c, "k"); v != "new" || err != nil {
+			t.Errorf("on the same connection: %q %v", v, err)
+		}
+		// One that begins now keeps its own, new value.
+		if v, _, err := nearText(ctx, near, "k"); v != "new" || err != nil {
+			t.Errorf("a read that begins later: %q %v", v, err)
+		}
+		return m.ToString()
+	})
+	if v != "old" || hit || err != nil {
+		t.Fatalf("got %q %t %v", v, hit, err)
+	}
+	if v, _, err := nearText(ctx, near, "k"); v != "new" || err != nil {
+		t.Errorf("afterwards: %q %v", v, err)
+	}
+	srv.Do(t, "SET", "k", "newest")
+	held(t, near, "k", "newest")
+
+	// The same with a flush.
+	srv.Do(t, "SET", "f", "old")
+	_, _, err = near.Get(ctx, "f", readText("f"), func(m rueidis.RedisMessage, err error) (string, error) {
+		must(t, err)
+		srv.Do(t, "FLUSHALL")
+		if _, err := get(ctx, c, "f"); !kv.IsNil(err) {
+			t.Errorf("on the same connection: %v", err)
+		}
+		return m.ToString()
+	})
+	must(t, err)
+	if v, hit, err := nearText(ctx, near, "f"); !kv.IsNil(err) {
+		t.Errorf("after FLUSHALL: %q %t %v", v, hit, err)
+	}
+}
+
+func TestNearNeverGoesBackUnderConcurrentWrites(t *testing.T) {
+	t.Parallel()
+	ctx := testenv.Context(t)
+	addr := []string{testenv.Redis(t).Addr()}
+	c, _ := connect(t, addr, func(o *kv.Options) { o.NearStaleness = time.Minute })
+	writer, _ := connect(t, addr)
+	key := testenv.Prefix(t)
+	near := kv.NewNear[string](c, "near", 100)
+	var (
+		wg      sync.WaitGroup
+		written atomic.Int64 // acknowledged, and its invalidation has arrived
+		stop    atomic.Bool
+		hits    atomic.Int64
+	)
+	must(t, set(ctx, writer, key, "0"))
+	for range 4 {
+		wg.Go(func() {
+			for !stop.Load() {
+				least := written.Load()
+				v, hit, err := nearText(ctx, near, key)
+				n, perr := strconv.ParseInt(v, 10, 64)
+				if err != nil || perr != nil || n < least {
+					t.Errorf("read %q (hit %t, %v) after %d was written", v, hit, err, least)
+					return
+				}
+				if hit {
+					hits.Add(1)
+				}
+				runtime.Gosched()
+			}
+		})
+	}
+	for i := int64(1); i <= 200 && !t.Failed(); i++ {
+		must(t, set(ctx, writer, key, strconv.FormatInt(i, 10)))
+		// An answer on the reader's connection: what was pushed before has arrived.
+		if _, err := get(ctx, c, key); err != nil {
+			t.Fatal(err)
+		}
+		written.Store(i)
+		if i%50 == 0 {
+			seen := hits.Load()
+			testenv.Eventually(t, "hits", func() (bool, string) { return hits.Load() > seen || t.Failed(), "none" })
+		}
+	}
+	stop.Store(true)
+	wg.Wait()
+}
+
+func TestNearIsFlushedWhenItsConnectionIsLost(t *testing.T) {
+	t.Parallel()
+	ctx := testenv.Context(t)
+	srv := testenv.NewRedis(t)
+	proxy := testenv.NewProxy(t, srv.Addr())
+	c, j := connect(t, []string{proxy.Addr()}, func(o *kv.Options) { o.NearStaleness, o.BreakerFailures = time.Minute, 1000 })
+	near := kv.NewNear[string](c, "near", 100)
+	srv.Do(t, "SET", "k", "old")
+	held(t, near, "k", "old")
+	proxy.Cut()
+	testenv.Eventually(t, "flush", func() (bool, string) { return len(j.of("flushed")) > 0, fmt.Sprint(j.events()) })
+	if v, hit, err := nearText(ctx, near, "k"); hit || !isUnavailable(err) {
+		t.Errorf("cut off: %q %t %v", v, hit, err)
+	}
+	srv.Do(t, "SET", "k", "new")
+	proxy.Restore(t)
+	testenv.Eventually(t, "new value", func() (bool, string) {
+		v, hit, err := nearText(ctx, near, "k")
+		if v == "old" {
+			t.Errorf("the old value after a reconnect (hit %t)", hit)
+		}
+		return v == "new" && err == nil, fmt.Sprint(v, err)
+	})
+	if got := j.of("flushed"); !slices.Equal(got, []string{"flushed near"}) {
+		t.Errorf("events: %v", got)
+	}
+}
+
+func TestNearServesNothingOlderThanItsLimit(t *testing.T) {
+	t.Parallel()
+	const limit = 600 * time.Millisecond
+	for name, fault := range map[string]func(testing.TB, *testenv.Server, *testenv.Proxy){
+		"frozen":  func(t testing.TB, s *testenv.Server, _ *testenv.Proxy) { s.Freeze(t) },
+		"stalled": func(t testing.TB, _ *testenv.Server, p *testenv.Proxy) { p.Stall(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := testenv.NewRedis(t)
+			proxy := testenv.NewProxy(t, srv.Addr())
+			c, _ := connect(t, []string{proxy.Addr()}, func(o *kv.Options) {
+				o.NearStaleness, o.BreakerFailures, o.CallTimeout = limit, 1000, 100*time.Millisecond
+			})
+			near := kv.NewNear[string](c, "near", 100)
+			srv.Do(t, "SET", "k", "old")
+			// While the server gives signs of life, hits go on beyond the limit.
+			for end := time.Now().Add(3 * limit); time.Now().Before(end); {
+				held(t, near, "k", "old")
+			}
+			before := calls(t, srv, "get")
+			held(t, near, "k", "old")
+			if got := calls(t, srv, "get") - before; got != 0 {
+				t.Errorf("asked %d times while the server gave signs of life", got)
+			}
+			fault(t, srv, proxy)
+			cut := time.Now()
+			var last time.Time
+			testenv.Eventually(t, "refusal", func() (bool, string) {
+				now := time.Now()
+				_, hit, err := nearText(context.Background(), near, "k")
+				if hit {
+					last = now
+				}
+				return isUnavailable(err) && time.Since(cut) > 2*limit, fmt.Sprint(hit, err)
+			})
+			if age := last.Sub(cut); age > limit {
+				t.Errorf("served a value %s after the server fell silent, %s is allowed", age, limit)
+			}
+			if last.IsZero() {
+				t.Error("nothing was served within the limit")
+			}
+		})
+	}
+}
+
+func TestNearInACluster(t *testing.T) {
+	t.Parallel()
+	ctx := testenv.Context(t)
+	cl := testenv.NewCluster(t)
+	keys := keys(t, cl)
+	c, _ := connect(t, cl.Addrs(), inCluster, func(o *kv.Options) { o.NearStaleness = 600 * time.Millisecond })
+	near := kv.NewNear[string](c, "near", 100)
+	for i, key := range keys {
+		cl.Nodes[i].Do(t, "SET", key, "v")
+		held(t, near, key, "v")
+		cl.Nodes[i].Do(t, "SET", key, "w")
+		held(t, near, key, "w")
+	}
+	// A slot that moves takes its values along.
+	cl.MoveSlot(t, cl.Slot(t, keys[0]), cl.Nodes[1])
+	held(t, near, keys[0], "w")
+	cl.Nodes[1].Do(t, "SET", keys[0], "x")
+	testenv.Eventually(t, "value at the new node", func() (bool, string) {
+		v, _, err := nearText(ctx, near, keys[0])
+		return v == "x" && err == nil, fmt.Sprint(v, err)
+	})
+	held(t, near, keys[0], "x")
+}
+
+func TestNearAsksTheInProcessServerEveryTime(t *testing.T) {
+	t.Parallel()
+	ctx := testenv.Context(t)
+	srv, err := embedded.Start(ctx, embedded.InProcess)
+	must(t, err)
+	t.Cleanup(func() { must(t, srv.Close()) })
+	c, j := connect(t, []string{strings.TrimPrefix(srv.Config().URL, "redis://")}, func(o *kv.Options) { o.InProcess = true })
+	near := kv.NewNear[string](c, "near", 100)
+	for _, want := range []string{"a", "b", "c"} {
+		must(t, set(ctx, c, "k", want))
+		for range 2 {
+			if v, hit, err := nearText(ctx, near, "k"); v != want || hit || err != nil {
+				t.Errorf("got %q %t %v", v, hit, err)
+			}
+		}
+	}
+	must(t, push(ctx, c, "list", "x"))
+	c.Close()
+	if _, _, err := nearText(ctx, near, "k"); !errors.Is(err, errClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+	if got := j.events(); len(got) != 0 {
+		t.Errorf("events: %v", got)
+	}
+}

@@ -1,0 +1,39 @@
+package kv
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestScriptsAreWholeAndSayWhetherTheyMayBeSentAgain(t *testing.T) {
+	t.Parallel()
+	again := map[Script]bool{TickSet: true, TickBeat: true, TickDelete: false, ListPush: false}
+	for _, inProcess := range []bool{false, true} {
+		scripts := loadScripts(inProcess)
+		if len(scripts) != len(again) {
+			t.Errorf("%d scripts, want %d", len(scripts), len(again))
+		}
+		for name, retry := range again {
+			s := scripts[name]
+			if s.retry != retry {
+				t.Errorf("%s: may be sent again: %t", name, s.retry)
+			}
+			if strings.Contains(s.body, "@include") {
+				t.Errorf("%s: an include is left", name)
+			}
+			if strings.HasPrefix(s.body, "#!lua\n") == inProcess {
+				t.Errorf("%s, in process %t: %q", name, inProcess, s.body[:20])
+			}
+		}
+	}
+}
+
+func TestScriptThatDoesNotExistStopsAtStart(t *testing.T) {
+	t.Parallel()
+	defer func() {
+		if recover() == nil {
+			t.Error("it went on")
+		}
+	}()
+	read("scripts/include/none.lua")
+}
