@@ -441,14 +441,14 @@ func (r ReadOption) check(t *Tick, now, heard time.Time) error {
 	if age <= r.maxAge {
 		return nil
 	}
-	stale := &StaleError{Market: t.Market, Age: age, MaxAge: r.maxAge, FeedAge: -1, FeedMaxAge: r.feedAlive}
+	feedAge := time.Duration(-1)
 	if !heard.IsZero() {
-		stale.FeedAge = max(now.Sub(heard), 0)
-		if r.feedAlive > 0 && stale.FeedAge <= r.feedAlive {
+		feedAge = max(now.Sub(heard), 0)
+		if r.feedAlive > 0 && feedAge <= r.feedAlive {
 			return nil
 		}
 	}
-	return stale
+	return &StaleError{Market: t.Market, Age: age, MaxAge: r.maxAge, FeedAge: feedAge, FeedMaxAge: r.feedAlive}
 }
 
 // Get returns the newest tick of a market, in one round trip. It returns
