@@ -285,6 +285,9 @@ func (s tickSource) Load(ctx context.Context, exchange string, channels []string
 			if err == nil {
 				tick, err = readTick(some[i].key, reply.Msg)
 			}
+			if err == nil && tick.Exchange != exchange {
+				err = &CorruptError{Key: some[i].key, Field: "exchange", Err: fmt.Errorf("%q, want %q", tick.Exchange, exchange)}
+			}
 			switch {
 			case errors.Is(err, ErrNotFound):
 			case err != nil && !errors.Is(err, ErrCorrupt):
