@@ -115,6 +115,7 @@ func (c *TickCache) Set(ctx context.Context, tick Tick) (err error) {
 	set := c.setCall(tick)
 	reply, err := c.kv.Run(ctx, kv.TickSet, set.Keys, set.Args)
 	created, err := c.setResult(tick, reply, err)
+	err = c.blame(ctx, set.Keys, []string{"hash", "set", "string", "string", "set"}, err)
 	if created && c.kv.Cluster() {
 		c.index(ctx, tick.Exchange)
 	}
@@ -140,7 +141,7 @@ func (c *TickCache) SetMany(ctx context.Context, ticks []Tick) (err error) {
 	for i, r := range c.kv.RunMulti(ctx, kv.TickSet, calls) {
 		tick := ticks[sent[i]]
 		isNew, err := c.setResult(tick, r.Msg, r.Err)
-		errs[sent[i]] = err
+		errs[sent[i]] = c.blame(ctx, calls[i].Keys, []string{"hash", "set", "string", "string", "set"}, err)
 		if isNew && c.kv.Cluster() {
 			created[tick.Exchange] = true
 		}
@@ -264,6 +265,23 @@ func (c *TickCache) setResult(tick Tick, reply rueidis.RedisMessage, err error) 
 	}
 }
 
+// blame names the key that made a script fail because it holds another Redis
+// type: the server does not say which it was.
+func (c *TickCache) blame(ctx context.Context, names, types []string, err error) error {
+	var corrupt *CorruptError
+	if !errors.As(err, &corrupt) {
+		return err
+	}
+	for i, name := range names {
+		reply, terr := c.kv.Do(ctx, c.kv.B().Type().Key(name).Build())
+		kind, _ := reply.ToString()
+		if terr == nil && types[i] != "" && kind != "none" && kind != types[i] {
+			return &CorruptError{Key: name, Err: corrupt.Err}
+		}
+	}
+	return err
+}
+
 // forget makes the next tick say everything: after a failure, what was said with
 // this one may not have arrived.
 func (c *TickCache) forget(exchange string) {
@@ -306,6 +324,7 @@ func (c *TickCache) Delete(ctx context.Context, market Market) (err error) {
 	del := c.deleteCall(market)
 	reply, err := c.kv.Run(ctx, kv.TickDelete, del.Keys, del.Args)
 	left, err := c.deleteResult(market, reply, err)
+	err = c.blame(ctx, del.Keys, []string{"", "set", "string", "set"}, err)
 	if err == nil && left == 0 {
 		err = c.unindex(ctx, market.Exchange)
 	}
@@ -332,7 +351,7 @@ func (c *TickCache) DeleteExchange(ctx context.Context, exchange string) (delete
 		case err == nil:
 			deleted++
 		case !errors.Is(err, ErrNotFound):
-			errs = append(errs, err)
+			errs = append(errs, c.blame(ctx, calls[i].Keys, []string{"", "set", "string", "set"}, err))
 		}
 	}
 	beat := c.keys.TickerBeat(exchange)
@@ -742,9 +761,6 @@ func (c *TickCache) members(ctx context.Context, key string) ([]string, error) {
 		return nil, redisError(key, err)
 	}
 	members, err := reply.AsStrSlice()
-	if err != nil {
-		return nil, &CorruptError{Key: key, Err: err}
-	}
 	slices.Sort(members)
-	return members, nil
+	return members, err
 }

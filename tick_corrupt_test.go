@@ -174,7 +174,8 @@ func TestTickCorruptIndexes(t *testing.T) {
 			s.do("DEL", key)
 			s.do("LPUSH", key, "x")
 			err := c.Ticks.Set(s.ctx, tickOf(btc, "1", 0))
-			wantErr(s, err, fulloncache.ErrCorrupt)
+			wantCorrupt(s, err, key, "")
+			wantCorrupt(s, c.Ticks.SetMany(s.ctx, []fulloncache.Tick{tickOf(btc, "1", 0)}), key, "")
 			_, err = c.Ticks.Get(s.ctx, btc)
 			wantErr(s, err, fulloncache.ErrNotFound)
 			if key == symbols {
@@ -223,9 +224,33 @@ func TestTickCorruptIndexes(t *testing.T) {
 			must(s, err)
 		}
 
+		// Of a deletion that fails nothing is done.
+		must(s, c.Ticks.Set(s.ctx, tickOf(eth, "1", 0)))
+		s.do("DEL", rev)
+		s.do("LPUSH", rev, "x")
+		wantCorrupt(s, c.Ticks.Delete(s.ctx, btc), rev, "")
+		_, err = c.Ticks.DeleteExchange(s.ctx, "kraken")
+		wantCorrupt(s, err, rev, "")
+		for _, m := range []fulloncache.Market{btc, eth} {
+			got, err := c.Ticks.Get(s.ctx, m)
+			wantTick(s, got, err, tickOf(m, "1", 0))
+		}
+		left, err := c.Ticks.Symbols(s.ctx, "kraken")
+		must(s, err)
+		if len(left) != 2 {
+			s.Fatalf("symbols: %q", left)
+		}
+		s.do("DEL", rev)
+		must(s, c.Ticks.Delete(s.ctx, eth))
+
 		index := s.cfg.KeyPrefix + ":exchanges"
 		s.do("DEL", index)
 		s.do("SET", index, "x")
+		wantCorrupt(s, c.Ticks.Delete(s.ctx, btc), index, "")
+		if s.mode.name == "standalone" { // elsewhere the index is another slot's
+			got, err = c.Ticks.Get(s.ctx, btc)
+			wantTick(s, got, err, tickOf(btc, "1", 0))
+		}
 		_, err = c.Ticks.Exchanges(s.ctx)
 		wantCorrupt(s, err, index, "")
 		_, err = c.Ticks.Any(s.ctx, "BTC/USD")
@@ -298,4 +323,24 @@ func TestStreamMalformedMessages(t *testing.T) {
 	srv.Do(t, "PUBLISH", "db0:"+prefix+":ticker_rev:kraken", "garbage")
 	must(t, c.Ticks.Set(ctx, tickOf(btc, "3", 100)))
 	stream.want(tickOf(btc, "3", 100))
+}
+
+// A symbol in the index without a ticker is no tick, and no error.
+func TestTickIndexedWithoutTicker(t *testing.T) {
+	corruptMode(t, func(s *suite, c *fulloncache.Client) {
+		must(s, c.Ticks.SetMany(s.ctx, []fulloncache.Tick{tickOf(btc, "1", 0), tickOf(eth, "2", 0)}))
+		s.do("DEL", s.key("tickers", "kraken", ":BTCUSD"))
+		n := 0
+		for tick, err := range c.Ticks.List(s.ctx, "kraken") {
+			wantTick(s, tick, err, tickOf(eth, "2", 0))
+			n++
+		}
+		deleted, err := c.Ticks.DeleteExchange(s.ctx, "kraken")
+		must(s, err)
+		if n != 1 || deleted != 1 {
+			s.Fatalf("listed %d, deleted %d", n, deleted)
+		}
+		_, err = c.Ticks.Get(s.ctx, fulloncache.Market{})
+		wantErr(s, err, fulloncache.ErrInvalid)
+	})
 }
