@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"reflect"
 	"strconv"
@@ -169,7 +170,7 @@ func ConfigFromEnv() (Config, error) {
 func ConfigFrom(vars map[string]string) (Config, error) {
 	set := make(map[string]string, len(vars))
 	for k, v := range vars {
-		if v != "" {
+		if k != "" && v != "" { // Windows has variables without a name
 			set[k] = v
 		}
 	}
@@ -179,7 +180,10 @@ func ConfigFrom(vars map[string]string) (Config, error) {
 	if errors.As(err, &failures) {
 		return Config{}, settingError(failures.Errors[0], set)
 	}
-	return cfg, cfg.validate()
+	if err := cfg.validate(); err != nil {
+		return Config{}, err
+	}
+	return cfg, nil
 }
 
 // parsers read the kinds of settings. They accept what people write in .env
@@ -218,9 +222,7 @@ var parsers = map[reflect.Type]env.ParserFunc{
 // about its variable.
 func settingError(err error, vars map[string]string) error {
 	var parse env.ParseError
-	if !errors.As(err, &parse) {
-		return fmt.Errorf("%w: settings: %w", ErrInvalid, err)
-	}
+	errors.As(err, &parse) // the only kind there is: no field is required or read from a file
 	field, _ := reflect.TypeFor[Config]().FieldByName(parse.Name)
 	name := field.Tag.Get("env")
 	return &ConfigError{Variable: name, Value: vars[name], Want: parse.Err.Error()}
@@ -314,6 +316,9 @@ func (c Config) server() (server, error) {
 	if c.Port < 1 || c.Port > 65535 {
 		return s, &ConfigError{Variable: "REDIS_PORT", Value: strconv.Itoa(c.Port), Want: "a port from 1 to 65535"}
 	}
+	if _, err := netip.ParseAddr(c.Host); err != nil && strings.ContainsAny(c.Host, ":/@[] ") {
+		return s, &ConfigError{Variable: "REDIS_HOST", Value: maskURL(c.Host), Want: "a name or an address alone; the port is REDIS_PORT"}
+	}
 	if c.URL != "" {
 		if err := s.fromURL(c.URL); err != nil {
 			return s, err
@@ -364,7 +369,11 @@ func (s *server) fromURL(raw string) error {
 		// The parser quotes the URL, and with it the password.
 		return &ConfigError{Variable: "REDIS_URL", Value: "(not a URL)", Want: want}
 	}
-	wrong := &ConfigError{Variable: "REDIS_URL", Value: u.Redacted(), Want: want}
+	wrong := &ConfigError{Variable: "REDIS_URL", Value: maskURL(raw), Want: want}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil || u.Fragment != "" {
+		return wrong // a "#" or "?" in a password that is not escaped, for one
+	}
 	db := ""
 	switch u.Scheme {
 	case "redis", "rediss":
@@ -386,7 +395,7 @@ func (s *server) fromURL(raw string) error {
 	default:
 		return wrong
 	}
-	for name, values := range u.Query() {
+	for name, values := range query {
 		if name != "db" {
 			return wrong
 		}
@@ -404,6 +413,27 @@ func (s *server) fromURL(raw string) error {
 		s.password = p
 	}
 	return nil
+}
+
+// maskURL returns a URL without what is or, where it is malformed, may be a
+// secret: all before the last "@", and a query that names more than a database.
+func maskURL(raw string) string {
+	if _, err := url.Parse(raw); err != nil {
+		return "(not a URL)"
+	}
+	scheme, rest, ok := strings.Cut(raw, "://")
+	if ok && !strings.Contains(scheme, "@") {
+		scheme += "://"
+	} else {
+		scheme, rest = "", raw
+	}
+	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+		rest = "***" + rest[at:]
+	}
+	if base, query, ok := strings.Cut(rest, "?"); ok && (!strings.HasPrefix(query, "db=") || strings.Contains(query, "&")) {
+		rest = base + "?***"
+	}
+	return scheme + rest
 }
 
 // Setting is one effective setting, as the command's config prints it.
@@ -433,11 +463,7 @@ func (c Config) Settings() []Setting {
 		case secret == "value":
 			value = "***"
 		case secret == "url":
-			if u, err := url.Parse(value); err == nil {
-				value = u.Redacted()
-			} else {
-				value = "(not a URL)"
-			}
+			value = maskURL(value)
 		}
 		list = append(list, Setting{Variable: name, Value: value})
 	}

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/joho/godotenv"
@@ -32,6 +33,11 @@ func Environment() (map[string]string, error) {
 	return vars, nil
 }
 
+var (
+	variable    = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]*$`)
+	errNotAName = errors.New("not a name")
+)
+
 // dotenv reads the named file, or the nearest .env if there is one.
 func dotenv(named string) (map[string]string, error) {
 	path := named
@@ -42,6 +48,11 @@ func dotenv(named string) (map[string]string, error) {
 		}
 	}
 	vars, err := godotenv.Read(path)
+	for name := range vars {
+		if !variable.MatchString(name) {
+			err = errNotAName // the parser takes "A B=c" and "c" for settings, too
+		}
+	}
 	var file *fs.PathError
 	switch {
 	case errors.As(err, &file):

@@ -96,7 +96,8 @@ func formatTime(t time.Time) string { return t.UTC().Format(timeFormat) }
 
 // parseTime reads a time as formatTime writes it, and nothing else.
 func parseTime(s string) (time.Time, error) {
-	if len(s) != len(timeFormat) || s[len(s)-1] != 'Z' {
+	// time.Parse takes a comma for the point and an hour of one digit, too.
+	if len(s) != len(timeFormat) || s[13] != ':' || s[19] != '.' || s[len(s)-1] != 'Z' {
 		return time.Time{}, errTimeFormat
 	}
 	t, err := time.Parse(time.RFC3339Nano, s)
@@ -119,8 +120,11 @@ var tickFields = [...]string{"exchange", "symbol", "price", "bid", "ask", "last"
 // there is no hash and a CorruptError for what cannot be a ticker.
 func readTick(key string, reply rueidis.RedisMessage) (s storedTick, err error) {
 	values, err := reply.ToArray()
-	if err != nil || len(values) != len(tickFields) {
+	if err != nil {
 		return s, &CorruptError{Key: key, Err: fmt.Errorf("unexpected reply: %w", err)}
+	}
+	if len(values) != len(tickFields) {
+		return s, &CorruptError{Key: key, Err: fmt.Errorf("unexpected reply: %d values, want %d", len(values), len(tickFields))}
 	}
 	var text [len(tickFields)]string
 	absent := 0

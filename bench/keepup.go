@@ -37,40 +37,40 @@ func keepUp(b *bench) error {
 	if err != nil {
 		return err
 	}
-	full.add(b, "Mirror of 2,000 symbols, fed by SetMany", &cuts)
-	if full.rate >= 0.99*keepUpRate {
-		return nil
-	}
-	// This machine cannot write that fast and read it too: feed the mirror with
-	// ready-made messages, as if other machines wrote them.
+	// Writers, server and mirror share this machine's cores: whether the writers
+	// get to the rate is not the mirror's doing.
+	full.add(b, "Mirror of 2,000 symbols, fed by SetMany", &cuts, 0)
+	// So feed it with ready-made messages too, as if other machines wrote them.
 	cuts.Store(0)
 	peer, err := newByHand(b.ctx, b.addr, func(o *rueidis.ClientOption) { o.AlwaysPipelining = true })
 	if err != nil {
 		return err
 	}
 	defer peer.redis.Close()
+	// The counter moves with the messages, or the feed would find its state wrong.
+	publish := rueidis.NewLuaScript(`#!lua
+for i = 2, #ARGV - 1 do
+  redis.call('PUBLISH', ARGV[1], ARGV[i])
+end
+redis.call('SET', KEYS[1], ARGV[#ARGV])
+return 1`)
 	raw, err := keepUpRun(b, "keepup-raw", hooks, func(_ *fulloncache.Client, list []fulloncache.Market) func([]fulloncache.Tick) error {
-		rev := time.Now().Add(time.Hour).UnixMicro()
+		counter := "ticker_rev:" + list[0].Exchange
 		return func(ticks []fulloncache.Tick) error {
-			cmds := make([]rueidis.Completed, len(ticks))
+			rev := time.Now().UnixMicro()
+			args := make([]string, len(ticks), len(ticks)+1)
 			for i, t := range ticks {
-				rev++
 				when := t.Time.UTC().Format(redisTime)
-				msg := fmt.Sprintf("T %d %s %s %s %s %s %s %s %d %s%s", rev, when, when, price, bid, ask, price, volume, len(t.Exchange), t.Exchange, t.Symbol)
-				cmds[i] = peer.redis.B().Publish().Channel("db0:tickers:" + t.Exchange).Message(msg).Build()
+				args[i] = fmt.Sprintf("T %d %s %s %s %s %s %s %s %d %s%s", rev+int64(i), when, when, price, bid, ask, price, volume, len(t.Exchange), t.Exchange, t.Symbol)
 			}
-			for _, r := range peer.redis.DoMulti(b.ctx, cmds...) {
-				if err := r.Error(); err != nil {
-					return err
-				}
-			}
-			return nil
+			args = append(args, fmt.Sprint(rev+int64(len(ticks))-1))
+			return publish.Exec(b.ctx, peer.redis, []string{counter}, append([]string{"db0:tickers:" + list[0].Exchange}, args...)).Error()
 		}
 	})
 	if err != nil {
 		return err
 	}
-	raw.add(b, "Mirror of 2,000 symbols, fed by raw PUBLISH", &cuts)
+	raw.add(b, "Mirror of 2,000 symbols, fed by ready-made messages", &cuts, 0.99*keepUpRate)
 	return nil
 }
 
@@ -82,13 +82,17 @@ type kept struct {
 	missing int           // symbols whose last update the mirror never showed
 }
 
-func (k kept) add(b *bench, work string, cuts *atomic.Int64) {
+func (k kept) add(b *bench, work string, cuts *atomic.Int64, rate float64) {
 	slices.Sort(k.lags)
 	p50, p99, worst := quantile(k.lags, 0.5), quantile(k.lags, 0.99), quantile(k.lags, 1)
-	ok := k.rate >= 0.99*keepUpRate && p99 < keepUpLag && k.missing == 0 && cuts.Load() == 0
+	ok := k.rate >= rate && p99 < keepUpLag && k.missing == 0 && cuts.Load() == 0
+	limit := fmt.Sprintf("lag p99 < %s, complete, no disconnect", keepUpLag)
+	if rate > 0 {
+		limit = fmt.Sprintf("≥ %s /s, ", thousands(rate)) + limit
+	}
 	b.report.add(row{
 		work: work, ours: fmt.Sprintf("%s /s, lag p50 %s p99 %s", thousands(k.rate), short(p50), short(p99)),
-		limit: fmt.Sprintf("≥ %s /s, lag p99 < %s, complete, no disconnect", thousands(0.99*keepUpRate), keepUpLag), ok: ok,
+		limit: limit, ok: ok,
 		note: fmt.Sprintf("lag max %s; complete %s after the last update, %d missing, %d disconnects", short(worst), short(k.settled), k.missing, cuts.Load()),
 	})
 }

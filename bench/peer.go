@@ -38,6 +38,9 @@ var rueidisConfigs = []struct {
 	{"rueidis (AlwaysPipelining, one connection)", func(o *rueidis.ClientOption) {
 		o.AlwaysPipelining, o.PipelineMultiplex = true, -1
 	}},
+	{"rueidis (one connection, flushes delayed by 20 µs)", func(o *rueidis.ClientOption) {
+		o.AlwaysPipelining, o.PipelineMultiplex, o.MaxFlushDelay = true, -1, 20*time.Microsecond
+	}},
 }
 
 func newByHand(ctx context.Context, addr string, set func(*rueidis.ClientOption)) (*byHand, error) {

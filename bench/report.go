@@ -104,8 +104,8 @@ const predecessor = `| work | fullon_cache 0.5.11 (uvloop) |
 func (r *report) write(w io.Writer, m machine, rounds int, command string) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# Benchmarks of fulloncache, %s\n\n", m.date.Format("2006-01-02"))
-	fmt.Fprintf(&b, "- machine: %d cores, %s, client and server share the cores, loopback TCP\n- Go %s, Redis %s, commit %s\n- command: `%s`; %d rounds, peers in turn within each; the ratio is the median over the rounds of ours to the peer's figure, ± their median deviation, the extremes in brackets; the peer is the fastest of those tried\n\n",
-		m.cores, m.cpu, m.goVersion, m.redis, m.commit, command, rounds)
+	fmt.Fprintf(&b, "- machine: %d cores, %s, client and server share the cores, loopback TCP\n- Go %s, Redis %s, commit %s\n- load average at start and end: %s; %s (the run itself is about 2; more is other work on the machine)\n- command: `%s`; %d rounds, peers in turn within each; the ratio is the median over the rounds of ours to the peer's figure, ± their median deviation, the extremes in brackets; the peer is the fastest of those tried\n\n",
+		m.cores, m.cpu, m.goVersion, m.redis, m.commit, m.load, load(), command, rounds)
 	b.WriteString("| work | fulloncache | peer | peer is | ratio | limit | | |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n")
 	for _, l := range r.rows {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", l.work, l.ours, dash(l.peer), dash(l.peerName), l.ratio, l.limit, verdict(l.ok), l.note)
@@ -133,10 +133,11 @@ type machine struct {
 	date                          time.Time
 	cores                         int
 	cpu, goVersion, redis, commit string
+	load                          string // at the start
 }
 
 func thisMachine() machine {
-	m := machine{date: time.Now().UTC(), cores: runtime.NumCPU(), cpu: runtime.GOARCH, goVersion: strings.TrimPrefix(runtime.Version(), "go"), redis: "?", commit: "unknown"}
+	m := machine{date: time.Now().UTC(), cores: runtime.NumCPU(), cpu: runtime.GOARCH, goVersion: strings.TrimPrefix(runtime.Version(), "go"), redis: "?", commit: "unknown", load: load()}
 	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		for line := range strings.Lines(string(info)) {
 			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
@@ -169,4 +170,14 @@ func (r *report) save(dir string, m machine, text []byte) error {
 		}
 	}
 	return nil
+}
+
+// load is the load average, of a minute.
+func load() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	return first
 }

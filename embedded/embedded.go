@@ -36,6 +36,7 @@ type Server struct {
 	inside  *miniredis.Miniredis
 	stop    chan struct{} // ends the in-process server's clock
 	stopped sync.WaitGroup
+	close   func() error
 }
 
 // Option changes what [Start] starts.
@@ -49,15 +50,17 @@ const InProcess Option = 1
 // the server's life. It logs at INFO which kind it is.
 func Start(ctx context.Context, opts ...Option) (*Server, error) {
 	s := &Server{}
+	s.close = sync.OnceValue(s.end)
 	err := redisproc.ErrNotInstalled
 	if len(opts) == 0 {
 		s.process, err = redisproc.Start(ctx, redisproc.Options{Socket: true})
 	}
 	if errors.Is(err, redisproc.ErrNotInstalled) {
 		s.inside = miniredis.NewMiniRedis()
-		err = s.inside.StartAddr("127.0.0.1:0")
-		s.stop = make(chan struct{})
-		s.stopped.Go(s.expire)
+		if err = s.inside.StartAddr("127.0.0.1:0"); err == nil {
+			s.stop = make(chan struct{})
+			s.stopped.Go(s.expire)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("embedded server: %w", err)
@@ -101,8 +104,10 @@ func (s *Server) Config() fulloncache.Config {
 	return fulloncache.Config{URL: "unix://" + s.process.Addr()}
 }
 
-// Close ends the server and removes its folder.
-func (s *Server) Close() error {
+// Close ends the server and removes its folder. It can be called more than once.
+func (s *Server) Close() error { return s.close() }
+
+func (s *Server) end() error {
 	if s.inside != nil {
 		close(s.stop)
 		s.stopped.Wait()

@@ -19,7 +19,7 @@ import (
 )
 
 func (a *app) demoCommand() *cobra.Command {
-	d := &demo{app: a}
+	d := &demo{app: a, updates: make(map[fulloncache.Market]int)}
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Watch simulated exchanges live, on a private server of its own",
@@ -49,8 +49,9 @@ type demo struct {
 	missed atomic.Int64 // conflated updates
 
 	mu      sync.Mutex
-	latency []time.Duration // of a sample
-	recent  []time.Duration // since the view was drawn
+	latency []time.Duration            // of a sample
+	recent  []time.Duration            // since the view was drawn
+	updates map[fulloncache.Market]int // likewise
 }
 
 func (d *demo) run(ctx context.Context) error {
@@ -96,7 +97,7 @@ func (d *demo) on(ctx context.Context, srv *embedded.Server) error {
 		d.server += " " + v
 	}
 	if !d.json {
-		if err := d.print(nil, "Feeding %d simulated exchanges into a %s.", len(sim.Exchanges), d.server); err != nil {
+		if err := d.print(nil, "Feeding %d simulated exchanges into the %s.", len(sim.Exchanges), d.server); err != nil {
 			return err
 		}
 	}
@@ -179,6 +180,7 @@ func (d *demo) follow(ctx context.Context, ticks *fulloncache.TickCache, exchang
 			d.latency[n%keep] = took
 		}
 		d.recent = append(d.recent, took)
+		d.updates[u.Tick.Market]++
 		d.mu.Unlock()
 	}
 }

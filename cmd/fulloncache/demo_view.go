@@ -44,9 +44,8 @@ func (d *demo) show(ctx context.Context, mirror *fulloncache.Mirror, failures <-
 type demoRow struct {
 	first, last fulloncache.Decimal
 	rev         int64
-	updates     int
-	rate        float64
-	up          int
+	rate        float64 // updates a second, smoothed
+	up          int     // whether the price rose (1) or fell (-1) last
 }
 
 // demoView is the live table.
@@ -86,6 +85,8 @@ func (v demoView) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 // read takes the state of the mirror and the latencies since the last drawing.
 func (v *demoView) read(now time.Time) {
 	passed := now.Sub(v.drawn).Seconds()
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	for q := range v.mirror.All() {
 		row := v.rows[q.Market()]
 		if row == nil {
@@ -93,22 +94,18 @@ func (v *demoView) read(now time.Time) {
 			v.rows[q.Market()] = row
 		}
 		if q.Rev() != row.rev {
-			row.updates++
 			row.up = q.Price().Cmp(row.last)
 			row.rev, row.last = q.Rev(), q.Price()
 		}
 		if !v.drawn.IsZero() {
-			// What changes between two drawings counts once: a smoothed lower bound.
-			row.rate += (float64(row.updates)/passed - row.rate) * 0.2
-			row.updates = 0
+			row.rate += (float64(v.updates[q.Market()])/passed - row.rate) * 0.2
 		}
 	}
-	v.mu.Lock()
+	clear(v.updates)
 	if len(v.recent) > 0 {
 		v.lag = percentiles(v.recent)
 		v.recent = v.recent[:0]
 	}
-	v.mu.Unlock()
 	v.drawn = now
 }
 

@@ -82,7 +82,7 @@ func (t *topic[K, V]) complete(events []Event[K, V]) {
 		}
 		return true
 	})
-	t.whole, t.tombs, t.late, t.cut = true, nil, nil, nil
+	t.whole, t.cut, t.tombs, t.late = true, nil, nil, nil
 	select {
 	case <-t.ready:
 	default:

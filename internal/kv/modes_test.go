@@ -210,10 +210,13 @@ func TestNodes(t *testing.T) {
 		})
 		c, _ := connect(t, cl.Addrs(), inCluster, func(o *kv.Options) { o.CallTimeout, o.BreakerFailures = time.Second, 1000 })
 		want := slices.Sorted(slices.Values(cl.Addrs()))
-		testenv.Eventually(t, "masters", func() (bool, string) {
+		testenv.Eventually(t, "client that knows the replica", func() (bool, string) {
 			nodes, err := c.Nodes(ctx)
-			got := slices.Sorted(maps.Keys(nodes))
-			return err == nil && slices.Equal(got, want), fmt.Sprint(got, err)
+			must(t, err)
+			if got := slices.Sorted(maps.Keys(nodes)); !slices.Equal(got, want) {
+				t.Fatalf("nodes %v, want %v", got, want)
+			}
+			return calls(t, replica, "role") > 0, "it was never asked for its role"
 		})
 		cl.Nodes[2].Freeze(t)
 		if _, err := c.Nodes(ctx); !isUnavailable(err) {

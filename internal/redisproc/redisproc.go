@@ -92,7 +92,7 @@ func freePort() (int, error) {
 }
 
 // ready is what the server logs when it accepts connections.
-var ready = regexp.MustCompile(`(?i)ready to accept connections|Sentinel ID is`)
+var ready = regexp.MustCompile(`[Rr]eady to accept connections|Sentinel ID is`)
 
 // run starts the process and waits until it is ready or has ended.
 func (s *Server) run(ctx context.Context) error {
@@ -102,8 +102,9 @@ func (s *Server) run(ctx context.Context) error {
 	out, in := io.Pipe()
 	cmd.Stdout, cmd.Stderr = in, in
 	log := &tail{}
-	up := make(chan struct{})
+	up, read := make(chan struct{}), make(chan struct{})
 	go func() {
+		defer close(read)
 		defer func() { _ = out.Close() }() // a pipe's Close returns no error
 		var once sync.Once
 		for lines := bufio.NewScanner(out); lines.Scan(); {
@@ -131,6 +132,7 @@ func (s *Server) run(ctx context.Context) error {
 			_ = cmd.Wait() // how it ended is in its log
 		}
 		_ = in.Close() // a pipe's Close returns no error
+		<-read         // the log is complete
 		close(done)
 	}()
 	if err := <-started; err != nil {
