@@ -440,3 +440,21 @@ func (m *model) agrees(t testing.TB, ticks ...fulloncache.Tick) {
 		return ok, fmt.Sprint(m.ticks, m.bad)
 	})
 }
+
+// A mirror that is ready is connected.
+func TestMirrorReadyIsConnected(t *testing.T) {
+	t.Parallel()
+	srv, ctx := testenv.Redis(t), testenv.Context(t)
+	c := open(t, fulloncache.Config{URL: srv.URL(), KeyPrefix: testenv.Prefix(t)})
+	for i := range 200 {
+		m, err := c.Ticks.Mirror(ctx, fmt.Sprint("x", i))
+		must(t, err)
+		must(t, m.Ready(ctx))
+		f, err := m.Feed(fmt.Sprint("x", i))
+		must(t, err)
+		if !f.Connected || f.Err != nil {
+			t.Fatalf("round %d: %+v", i, f)
+		}
+		m.Close()
+	}
+}
