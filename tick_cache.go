@@ -246,10 +246,7 @@ func (c *TickCache) setResult(tick Tick, reply rueidis.RedisMessage, err error) 
 		c.forget(tick.Exchange)
 		return false, redisError(key, err)
 	}
-	parts, err := reply.ToArray()
-	if err != nil || len(parts) < 2 {
-		return false, &CorruptError{Key: key, Err: fmt.Errorf("unexpected reply of tick_set: %w", err)}
-	}
+	parts, _ := reply.ToArray() // as the script's contract says
 	status, _ := parts[0].AsInt64()
 	detail, _ := parts[1].ToString()
 	switch status {
@@ -383,10 +380,7 @@ func (c *TickCache) deleteResult(m Market, reply rueidis.RedisMessage, err error
 	if err != nil {
 		return 0, redisError(key, err)
 	}
-	parts, err := reply.ToArray()
-	if err != nil || len(parts) < 2 {
-		return 0, &CorruptError{Key: key, Err: fmt.Errorf("unexpected reply of tick_delete: %w", err)}
-	}
+	parts, _ := reply.ToArray() // as the script's contract says
 	switch status, _ := parts[0].AsInt64(); status {
 	case 1:
 		return parts[1].AsInt64()
