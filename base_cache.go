@@ -227,7 +227,9 @@ func (b *BaseCache) Clear(ctx context.Context, confirm ...ClearConfirm) (deleted
 	if b.keys.Prefix() == "" && !slices.Contains(confirm, ClearUnprefixed) {
 		return 0, fmt.Errorf("%w: clear without CACHE_KEY_PREFIX would delete every cache on this database: pass ClearUnprefixed to confirm", ErrInvalid)
 	}
-	for _, pattern := range b.keys.Patterns() {
+	// A feed that goes on writes new revisions, from which its followers read the
+	// state anew, perhaps before all of it was cleared. Those go again at the end.
+	for _, pattern := range append(b.keys.Patterns(), b.keys.TickerRevs()) {
 		err := b.scan(ctx, pattern, func(_ rueidis.Client, keys []string) error {
 			cmds := make([]rueidis.Completed, len(keys))
 			for i, k := range keys {

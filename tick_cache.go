@@ -146,7 +146,7 @@ func (c *TickCache) setResult(tick *Tick, result rueidis.RedisMessage, err error
 	}
 	key := c.keys.Ticker(tick.Exchange, tick.Symbol)
 	if err != nil {
-		return false, redisError(c.keys.TickerRev(tick.Exchange), err)
+		return false, err
 	}
 	switch status, detail := verdict(result); status {
 	case 2:
@@ -167,6 +167,23 @@ func verdict(reply rueidis.RedisMessage) (status int64, detail string) {
 		detail, _ = parts[1].ToString()
 	}
 	return status, detail
+}
+
+// blame names the key that made a script fail because it holds another Redis
+// type: the server does not say which it was.
+func (c *TickCache) blame(ctx context.Context, exchange string, err error) error {
+	if !kv.IsWrongType(err) {
+		return err
+	}
+	for name, want := range map[string]string{
+		c.keys.TickerSymbols(exchange): "set", c.keys.TickerRev(exchange): "string", c.keys.Exchanges(): "set",
+	} {
+		reply, terr := c.kv.Do(ctx, c.kv.B().Type().Key(name).Build())
+		if kind, _ := reply.ToString(); terr == nil && kind != want && kind != "none" {
+			return &CorruptError{Key: name, Err: err}
+		}
+	}
+	return redisError(c.keys.TickerRev(exchange), err)
 }
 
 // takenError says that two symbols meet in one key.
@@ -201,7 +218,7 @@ func (c *TickCache) Delete(ctx context.Context, market Market) (err error) {
 	}
 	del := c.deleteCall(market)
 	reply, err := c.kv.Run(ctx, kv.TickDelete, del.Keys, del.Args)
-	left, err := c.deleteResult(market, reply, err)
+	left, err := c.deleteResult(ctx, market, reply, err)
 	if err == nil && left == 0 {
 		err = c.unindex(ctx, market.Exchange)
 	}
@@ -224,7 +241,7 @@ func (c *TickCache) DeleteExchange(ctx context.Context, exchange string) (delete
 	}
 	var errs []error
 	for i, r := range c.kv.RunMulti(ctx, kv.TickDelete, calls) {
-		switch _, err := c.deleteResult(Market{Exchange: exchange, Symbol: symbols[i]}, r.Msg, r.Err); {
+		switch _, err := c.deleteResult(ctx, Market{Exchange: exchange, Symbol: symbols[i]}, r.Msg, r.Err); {
 		case err == nil:
 			deleted++
 		case !errors.Is(err, ErrNotFound):
@@ -255,10 +272,9 @@ func (c *TickCache) deleteCall(m Market) kv.ScriptCall {
 
 // deleteResult reads what the script tick_delete returned; left is how many
 // ticks the exchange still has.
-func (c *TickCache) deleteResult(m Market, reply rueidis.RedisMessage, err error) (left int64, _ error) {
-	key := c.keys.Ticker(m.Exchange, m.Symbol)
+func (c *TickCache) deleteResult(ctx context.Context, m Market, reply rueidis.RedisMessage, err error) (left int64, _ error) {
 	if err != nil {
-		return 0, redisError(key, err)
+		return 0, c.blame(ctx, m.Exchange, err)
 	}
 	switch status, detail := verdict(reply); status {
 	case 1:
@@ -328,14 +344,14 @@ func (r ReadOption) check(t *Tick, now, heard time.Time) error {
 	if age <= r.maxAge {
 		return nil
 	}
-	stale := &StaleError{Market: t.Market, Age: age, MaxAge: r.maxAge, FeedAge: -1, FeedMaxAge: r.feedAlive}
+	feedAge := time.Duration(-1)
 	if !heard.IsZero() {
-		stale.FeedAge = max(now.Sub(heard), 0)
-		if r.feedAlive > 0 && stale.FeedAge <= r.feedAlive {
+		feedAge = max(now.Sub(heard), 0)
+		if r.feedAlive > 0 && feedAge <= r.feedAlive {
 			return nil
 		}
 	}
-	return stale
+	return &StaleError{Market: t.Market, Age: age, MaxAge: r.maxAge, FeedAge: feedAge, FeedMaxAge: r.feedAlive}
 }
 
 // Get returns the newest tick of a market, in one round trip. It returns
@@ -629,9 +645,6 @@ func (c *TickCache) members(ctx context.Context, key string) ([]string, error) {
 		return nil, redisError(key, err)
 	}
 	members, err := reply.AsStrSlice()
-	if err != nil {
-		return nil, &CorruptError{Key: key, Err: err}
-	}
 	slices.Sort(members)
-	return members, nil
+	return members, err
 }

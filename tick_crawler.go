@@ -117,15 +117,12 @@ func (c *TickCache) crawlersOf(ctx context.Context, exchange string) (list []Tic
 			return nil, redisError(key, err)
 		}
 		fields, err := reply.AsStrMap()
-		if err != nil {
-			return nil, &CorruptError{Key: key, Err: err}
-		}
 		list := make([]TickCrawler, 0, len(fields))
 		for name, config := range fields {
 			list = append(list, TickCrawler{Exchange: exchange, Name: name, Config: json.RawMessage(config)})
 		}
 		slices.SortFunc(list, func(a, b TickCrawler) int { return strings.Compare(a.Name, b.Name) })
-		return list, nil
+		return list, err
 	})
 }
 

@@ -190,18 +190,14 @@ func (c *TickCache) marketTopics(markets []Market) ([]feed.Topic, error) {
 	if len(markets) == 0 {
 		return nil, fmt.Errorf("%w: no market to follow", ErrInvalid)
 	}
-	var topics []feed.Topic
-	seen := make(map[Market]bool)
-	for _, m := range markets {
+	topics := make([]feed.Topic, len(markets))
+	for i, m := range markets {
 		if err := m.Validate(); err != nil {
 			return nil, err
 		}
-		if !seen[m] {
-			topics = append(topics, feed.Topic{Group: m.Exchange, Channel: c.keys.TickerChannel(m.Exchange, m.Symbol)})
-		}
-		seen[m] = true
+		topics[i] = feed.Topic{Group: m.Exchange, Channel: c.keys.TickerChannel(m.Exchange, m.Symbol)}
 	}
-	return topics, nil
+	return unique(topics), nil
 }
 
 // exchangeTopics names the channels of exchanges.
@@ -213,7 +209,17 @@ func (c *TickCache) exchangeTopics(exchanges []string) ([]feed.Topic, error) {
 		}
 		topics[i] = feed.Topic{Group: e, Channel: c.keys.ExchangeChannel(e)}
 	}
-	return topics, nil
+	return unique(topics), nil
+}
+
+// unique drops topics that are named again: what comes over one comes once.
+func unique(topics []feed.Topic) []feed.Topic {
+	seen := make(map[feed.Topic]bool, len(topics))
+	return slices.DeleteFunc(topics, func(t feed.Topic) bool {
+		again := seen[t]
+		seen[t] = true
+		return again
+	})
 }
 
 // tickSource is what the feed follows: one group per exchange.
@@ -278,6 +284,9 @@ func (s tickSource) Load(ctx context.Context, exchange string, channels []string
 			err := redisError(some[i].key, reply.Err)
 			if err == nil {
 				tick, err = readTick(some[i].key, reply.Msg)
+			}
+			if err == nil && tick.Exchange != exchange {
+				err = &CorruptError{Key: some[i].key, Field: "exchange", Err: fmt.Errorf("%q, want %q", tick.Exchange, exchange)}
 			}
 			switch {
 			case errors.Is(err, ErrNotFound):

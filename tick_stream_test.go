@@ -544,3 +544,19 @@ func eventually(t testing.TB, ev *events, kind fulloncache.EventKind, n int) {
 }
 
 func isCut(err error) bool { return errors.Is(err, fulloncache.ErrUnavailable) }
+
+// Markets named twice, or that meet in one channel, are told once.
+func TestStreamNamesAMarketTwice(t *testing.T) {
+	conformance(t, func(s *suite, c *fulloncache.Client) {
+		twin := fulloncache.Market{Exchange: "kraken", Symbol: "BTCUSD"}
+		must(s, c.Ticks.Set(s.ctx, tickOf(btc, "1", 0)))
+		witness := follow(s, c, btc) // the state is known already
+		witness.want(tickOf(btc, "1", 0))
+		twice := follow(s, c, btc, twin, btc)
+		twice.want(tickOf(btc, "1", 0))
+		must(s, c.Ticks.Set(s.ctx, tickOf(btc, "2", 1)))
+		twice.want(tickOf(btc, "2", 1))
+		must(s, c.Ticks.Set(s.ctx, tickOf(btc, "3", 2)))
+		twice.want(tickOf(btc, "3", 2))
+	})
+}

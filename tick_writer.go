@@ -150,6 +150,7 @@ func (w *tickWriter) results(ctx context.Context, reply kv.Reply, n int, each fu
 	if err != nil {
 		// What was said with this call may not have arrived.
 		w.forget()
+		err = w.c.blame(ctx, w.exchange, err)
 		list = make([]rueidis.RedisMessage, n)
 	}
 	created := false

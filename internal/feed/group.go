@@ -126,11 +126,7 @@ func (g *group[K, V]) run() {
 	}
 	pause.Reset()
 	for {
-		err := g.connected(pause)
-		if g.ctx.Err() != nil {
-			return
-		}
-		g.disconnected(err)
+		g.connected(pause)
 		retry := time.NewTimer(pause.NextBackOff())
 		select {
 		case <-g.ctx.Done():
@@ -154,6 +150,9 @@ func (g *group[K, V]) ended() {
 
 // disconnected tells everybody once per disconnect.
 func (g *group[K, V]) disconnected(err error) {
+	if g.ctx.Err() != nil {
+		return // it was meant
+	}
 	err = &Disconnected{Group: g.name, Err: err}
 	known := g.state.err.Swap(&err)
 	was := g.state.since.Swap(0)
@@ -166,7 +165,7 @@ func (g *group[K, V]) disconnected(err error) {
 }
 
 // connected makes one connection and serves it until it ends.
-func (g *group[K, V]) connected(pause *backoff.ExponentialBackOff) error {
+func (g *group[K, V]) connected(pause *backoff.ExponentialBackOff) {
 	g.mu.Lock()
 	g.link++
 	link := g.link
@@ -178,9 +177,16 @@ func (g *group[K, V]) connected(pause *backoff.ExponentialBackOff) error {
 		func(channel, message string) { g.receive(link, channel, message) },
 		func(channel string) { g.drop(link, channel) })
 	if err != nil {
-		return err
+		g.disconnected(err)
+		return
 	}
 	defer conn.Close()
+	// First of all: closing may have to wait for a server that is silent.
+	g.disconnected(g.serve(conn, pause))
+}
+
+// serve follows the topics over a connection until it ends, and returns why.
+func (g *group[K, V]) serve(conn Conn, pause *backoff.ExponentialBackOff) error {
 	if err := conn.Subscribe(g.ctx, []string{g.hub.src.Control(g.name)}); err != nil {
 		return err
 	}

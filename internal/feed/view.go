@@ -49,7 +49,7 @@ func (v *View[K, V]) All(yield func(*Entry[K, V]) bool) {
 
 // Connected reports whether the view is complete and current.
 func (v *View[K, V]) Connected() bool {
-	return !v.closed.Load() && v.complete() && v.topic.group.state.Connected()
+	return !v.closed.Load() && v.complete() && v.topic.group.state.Err() == nil
 }
 
 // complete reports whether the state has been complete once: the group may have

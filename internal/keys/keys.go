@@ -54,6 +54,9 @@ func (s Space) TickerRev(exchange string) string {
 	return s.tagged("ticker_rev:", exchange, "")
 }
 
+// TickerRevs is a glob that matches every TickerRev and TickerBeat.
+func (s Space) TickerRevs() string { return s.prefix + "ticker_rev:*" }
+
 // TickerBeat is the last sign of life of an exchange's feed.
 // String, a time. TTL BeatTTL.
 func (s Space) TickerBeat(exchange string) string {

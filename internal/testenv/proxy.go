@@ -66,3 +66,18 @@ func (p *Proxy) add(t testing.TB, name, kind, stream, attributes string) {
 		`{"name": %q, "type": %q, "stream": %q, "toxicity": 1, "attributes": {%s}}`, name, kind, stream, attributes)))
 	must(t, err)
 }
+
+// Clog lets answers through at a kilobyte a second, as to a client that has
+// stopped reading: what the server sends piles up on its side.
+func (p *Proxy) Clog(t testing.TB) {
+	t.Helper()
+	p.add(t, "clog", "bandwidth", "downstream", `"rate": 1`)
+}
+
+// Unclog ends Clog.
+func (p *Proxy) Unclog(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	must(t, p.proxy.Toxics.RemoveToxic(ctx, "clog"))
+}

@@ -27,6 +27,13 @@ if kind == 'hash' then
   end
 end
 
+-- What can fail on a key of another type comes before anything is changed.
+redis.call('SCARD', KEYS[2])
+if KEYS[4] then
+  redis.call('SCARD', KEYS[4])
+end
+local rev = kind ~= 'none' and string.format('%.0f', next_revision(KEYS[3], 1, ARGV[1], ARGV[4]))
+
 redis.call('SREM', KEYS[2], ARGV[6])
 local left = redis.call('SCARD', KEYS[2])
 if left == 0 and KEYS[4] then
@@ -37,7 +44,6 @@ if kind == 'none' then
 end
 
 redis.call('DEL', KEYS[1])
-local rev = string.format('%.0f', next_revision(KEYS[3], 1, ARGV[1], ARGV[4]))
 local message = table.concat({'D', rev, stamp(now), #ARGV[5], ARGV[5] .. ARGV[6]}, ' ')
 redis.call(ARGV[1], ARGV[2], message)
 redis.call(ARGV[1], ARGV[3], message)

@@ -73,6 +73,9 @@ if #symbols == 0 then
   return results
 end
 
+if KEYS[4 + count] then
+  redis.call('SCARD', KEYS[4 + count])
+end
 local rev = next_revision(KEYS[2], #symbols, ARGV[3], ARGV[5])
 redis.call('SADD', KEYS[1], unpack(symbols))
 if KEYS[4 + count] then
