@@ -239,7 +239,7 @@ func program(t *testing.T, text string) string {
 }
 
 // failStart starts what cannot start and checks that nothing is left.
-func failStart(t *testing.T, ctx context.Context, binary string) error {
+func failStart(ctx context.Context, t *testing.T, binary string) error {
 	t.Helper()
 	s, err := redisproc.Start(ctx, redisproc.Options{Binary: binary, Args: []string{"--marker", t.Name()}})
 	if err == nil {
@@ -250,7 +250,7 @@ func failStart(t *testing.T, ctx context.Context, binary string) error {
 
 func TestBinaryEndsAtOnce(t *testing.T) {
 	t.Parallel()
-	err := failStart(t, testenv.Context(t), program(t, "#!/bin/sh\nfor i in $(seq 1 100); do echo line $i.; done\necho bad option >&2\nexit 1\n"))
+	err := failStart(testenv.Context(t), t, program(t, "#!/bin/sh\nfor i in $(seq 1 100); do echo line $i.; done\necho bad option >&2\nexit 1\n"))
 	text := err.Error()
 	if !strings.Contains(text, "ended at start") || !strings.HasSuffix(text, "line 100.\nbad option") {
 		t.Errorf("got %v", err)
@@ -262,7 +262,7 @@ func TestBinaryEndsAtOnce(t *testing.T) {
 
 func TestBinaryIsNoProgram(t *testing.T) {
 	t.Parallel()
-	err := failStart(t, testenv.Context(t), program(t, "\x00 garbage"))
+	err := failStart(testenv.Context(t), t, program(t, "\x00 garbage"))
 	if !errors.Is(err, syscall.ENOEXEC) || !strings.Contains(err.Error(), "start redis-server") {
 		t.Errorf("got %v", err)
 	}
@@ -281,7 +281,7 @@ func TestContextEndsBeforeReady(t *testing.T) {
 			runtime.Gosched()
 		}
 	}()
-	err := failStart(t, ctx, binary)
+	err := failStart(ctx, t, binary)
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "not ready") {
 		t.Errorf("got %v", err)
 	}
@@ -328,7 +328,7 @@ exec redis-server "$@"
 	}
 
 	binary = program(t, fmt.Sprintf(taken, 99))
-	if err := failStart(t, testenv.Context(t), binary); !strings.Contains(err.Error(), "Address already in use") {
+	if err := failStart(testenv.Context(t), t, binary); !strings.Contains(err.Error(), "Address already in use") {
 		t.Errorf("got %v", err)
 	}
 	if calls = portsOf(t, binary); len(calls) != 5 {
