@@ -235,10 +235,10 @@ func TestReconnect(t *testing.T) {
 			r.want(s, "c=1", "b-")
 		}
 		r.waitFor(v, "a=1 c=1")
+		r.states.wait(t, true, false, true)
 		if v.Err() != nil || v.State().Confirmed().IsZero() {
 			t.Fatalf("state: %v", v.Err())
 		}
-		r.states.wait(t, true, false, true)
 		r.hub.Close()
 	}
 }
