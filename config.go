@@ -122,6 +122,9 @@ type Config struct {
 	// Precision tells the decimals of a symbol, for [TickCache.RoundPrice] and
 	// [TickCache.RoundSize].
 	Precision PrecisionSource
+	// Now is this machine's clock, by which ages are computed. Tests set another.
+	// Defaults to time.Now.
+	Now func() time.Time
 	// InProcess says that the server is the in-process one of the package
 	// embedded, which lacks some of Redis; what cannot work there returns
 	// [ErrUnsupported].
@@ -238,6 +241,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	return c
 }

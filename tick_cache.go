@@ -33,6 +33,7 @@ type TickCache struct {
 	*observer
 	kv         *kv.Client
 	keys       keys.Space
+	now        func() time.Time
 	tolerance  time.Duration
 	tolerated  string // the same in microseconds
 	precision  PrecisionSource
@@ -51,6 +52,7 @@ func newTickCache(cfg Config, db *kv.Client, space keys.Space, connection *obser
 		observer:   newObserver("tick", cfg),
 		kv:         db,
 		keys:       space,
+		now:        cfg.Now,
 		tolerance:  cfg.ClockTolerance,
 		tolerated:  strconv.FormatInt(cfg.ClockTolerance.Microseconds(), 10),
 		precision:  cfg.Precision,
@@ -67,6 +69,7 @@ func newTickCache(cfg Config, db *kv.Client, space keys.Space, connection *obser
 		Heartbeat: cfg.FeedHeartbeat,
 		Buffer:    cfg.StreamBuffer,
 		Closed:    ErrClosed,
+		Now:       cfg.Now,
 		OnState: func(exchange string, err error) {
 			if err != nil {
 				connection.event(EventFeedDisconnected, exchange, err)
@@ -423,7 +426,7 @@ func (c *TickCache) fresh(m Market, r kv.Reply, want ReadOption, heard time.Time
 	if err != nil {
 		return Tick{}, err
 	}
-	if err := want.check(&s.Tick, time.Now(), heard); err != nil {
+	if err := want.check(&s.Tick, c.now(), heard); err != nil {
 		return Tick{}, err
 	}
 	return s.Tick, nil

@@ -105,6 +105,61 @@ func TestTickAgeP15(t *testing.T) {
 	})
 }
 
+// Ages are exact: the limit itself is accepted, a nanosecond more is not.
+func TestTickAgeIsExact(t *testing.T) {
+	t.Parallel()
+	clock, ctx := testenv.NewClock(at(0)), testenv.Context(t)
+	c := open(t, fulloncache.Config{URL: testenv.Redis(t).URL(), KeyPrefix: testenv.Prefix(t), Now: clock.Now})
+	must(t, c.Ticks.Set(ctx, tickOf(btc, "2", 0)))
+	m, err := c.Ticks.Mirror(ctx, "kraken")
+	must(t, err)
+	must(t, m.Ready(ctx))
+	clock.Advance(2 * time.Second)
+	_, err = c.Ticks.Get(ctx, btc, fulloncache.MaxAge(2*time.Second))
+	must(t, err)
+	q, err := m.Get(btc, fulloncache.MaxAge(2*time.Second))
+	must(t, err)
+	if q.Age() != 2*time.Second {
+		t.Fatalf("age %s", q.Age())
+	}
+	clock.Advance(1)
+	_, err = c.Ticks.Get(ctx, btc, fulloncache.MaxAge(2*time.Second))
+	wantErr(t, err, fulloncache.ErrStale)
+	_, err = m.Get(btc, fulloncache.MaxAge(2*time.Second))
+	wantErr(t, err, fulloncache.ErrStale)
+}
+
+// A symbol that nobody writes again disappears everywhere when it is cleared,
+// while the feed goes on with others.
+func TestClearLeavesNoGhost(t *testing.T) {
+	conformance(t, func(s *suite, c *fulloncache.Client) {
+		must(s, c.Ticks.SetMany(s.ctx, []fulloncache.Tick{tickOf(btc, "1", 0), tickOf(eth, "1", 0)}))
+		m, err := c.Ticks.Mirror(s.ctx, "kraken")
+		must(s, err)
+		must(s, m.Ready(s.ctx))
+		feed := s.open()
+		ctx, stop := context.WithCancel(s.ctx)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for i := 1; ctx.Err() == nil; i++ {
+				if err := feed.Ticks.Set(ctx, tickOf(btc, "2", i%50_000)); err != nil && ctx.Err() == nil && !errors.Is(err, fulloncache.ErrOutdated) {
+					s.Error(err)
+					return
+				}
+			}
+		})
+		defer wg.Wait()
+		defer stop()
+		_, err = s.open().Base.Clear(s.ctx)
+		must(s, err)
+		testenv.Eventually(s, "the ghost goes", func() (bool, string) {
+			_, gone := m.Get(eth)
+			_, there := m.Get(btc)
+			return errors.Is(gone, fulloncache.ErrNotFound) && there == nil, fmt.Sprint(gone, there)
+		})
+	})
+}
+
 func TestTickBeat(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
 		must(s, c.Ticks.Set(s.ctx, tickOf(btc, "2", 0)))

@@ -120,7 +120,7 @@ func (m *Mirror) Get(market Market, opts ...ReadOption) (Quote, error) {
 
 // checked returns the quote if it is fresh enough.
 func (q Quote) checked(want ReadOption) (Quote, error) {
-	if err := want.check(&q.entry.Value, time.Now(), q.view.State().Heard()); err != nil {
+	if err := want.check(&q.entry.Value, q.view.Now(), q.view.State().Heard()); err != nil {
 		return Quote{}, err
 	}
 	return q, nil
@@ -203,7 +203,7 @@ func (q Quote) Price() Decimal { return q.entry.Value.Price }
 func (q Quote) Rev() int64 { return q.entry.Rev }
 
 // Age returns how old the tick is now, by this machine's clock.
-func (q Quote) Age() time.Duration { return q.entry.Value.Age(time.Now()) }
+func (q Quote) Age() time.Duration { return q.entry.Value.Age(q.view.Now()) }
 
 // Connected reports whether the feed of the exchange is connected now. While it
 // is not, newer ticks may exist.
@@ -216,5 +216,5 @@ func (q Quote) FeedAge() time.Duration {
 	if heard.IsZero() {
 		return -1
 	}
-	return max(time.Since(heard), 0)
+	return max(q.view.Now().Sub(heard), 0)
 }

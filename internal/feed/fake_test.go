@@ -251,7 +251,7 @@ type rig struct {
 
 func newRig(t *testing.T, tune ...func(*Options)) *rig {
 	r := &rig{T: t, m: newMemory(), states: &states{}}
-	opt := Options{Heartbeat: time.Hour, Buffer: 1000, Closed: errClosed, OnState: r.states.add}
+	opt := Options{Heartbeat: time.Hour, Now: time.Now, Buffer: 1000, Closed: errClosed, OnState: r.states.add}
 	for _, f := range tune {
 		f(&opt)
 	}

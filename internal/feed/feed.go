@@ -76,6 +76,8 @@ type Options struct {
 	Buffer int
 	// OnState is told when a group is complete (err is nil) and when it is cut off.
 	OnState func(group string, err error)
+	// Now is the clock by which signs of life are dated.
+	Now func() time.Time
 	// Closed is the error of consumers after Close.
 	Closed error
 }

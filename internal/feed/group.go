@@ -198,7 +198,7 @@ func (g *group[K, V]) serve(conn Conn, pause *backoff.ExponentialBackOff) error 
 			return err
 		}
 		if g.state.since.Load() == 0 {
-			now := time.Now().UnixNano()
+			now := g.hub.opt.Now().UnixNano()
 			g.state.confirmed.Store(now)
 			g.state.since.Store(now)
 			g.state.err.Store(nil)
@@ -238,7 +238,7 @@ func lost(err error) error {
 // probe asks for a sign of life. reset says that the revisions began anew.
 func (g *group[K, V]) probe(conn Conn) (reset bool, err error) {
 	seen := g.maxRev.Load()
-	asked := time.Now()
+	asked := g.hub.opt.Now()
 	ctx, cancel := context.WithTimeout(g.ctx, g.hub.opt.Heartbeat)
 	defer cancel()
 	rev, err := g.hub.src.Probe(ctx, conn, g.name)
@@ -357,7 +357,7 @@ func (g *group[K, V]) receive(link int, channel, message string) {
 		return
 	}
 	if err == nil && !m.Event.Deleted {
-		raise(&g.state.heard, time.Now().UnixNano())
+		raise(&g.state.heard, g.hub.opt.Now().UnixNano())
 	}
 	t := g.topics[channel]
 	switch {

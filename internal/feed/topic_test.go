@@ -16,7 +16,7 @@ import (
 func TestAnyInterleavingAgrees(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := newMemory()
-		hub := NewHub(m, Options{Heartbeat: time.Hour, Buffer: rapid.IntRange(1, 5).Draw(t, "buffer"), Closed: errClosed})
+		hub := NewHub(m, Options{Heartbeat: time.Hour, Now: time.Now, Buffer: rapid.IntRange(1, 5).Draw(t, "buffer"), Closed: errClosed})
 		defer hub.Close()
 		top := newTopic(newGroup(hub, "g"), "g")
 
@@ -31,7 +31,6 @@ func TestAnyInterleavingAgrees(t *testing.T) {
 			sub   *Sub[string, string]
 			model map[string]string
 			revs  map[string]int64
-			told  int // updates and what they stand for
 		}
 		var consumers []*consumer
 		take := func(c *consumer) bool {

@@ -3,6 +3,7 @@ package feed
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"github.com/puzpuzpuz/xsync/v4"
 )
@@ -77,6 +78,9 @@ func (v *View[K, V]) Err() error {
 	}
 	return nil
 }
+
+// Now is the time by the hub's clock.
+func (v *View[K, V]) Now() time.Time { return v.hub.opt.Now() }
 
 // State tells about the connection.
 func (v *View[K, V]) State() *State { return &v.topic.group.state }
