@@ -66,8 +66,6 @@ func oneLine(s string) string {
 	return q[1 : len(q)-1]
 }
 
-const componentPrefix = "fullon.cache."
-
 // short leaves the common part of a component's name out.
 func short(a slog.Attr) slog.Attr {
 	if a.Key == "component" {

@@ -347,30 +347,6 @@ func TestConcurrentRecordsStayWhole(t *testing.T) {
 	}
 }
 
-func TestComponent(t *testing.T) {
-	was := slog.Default()
-	defer slog.SetDefault(was)
-	early := logging.Component("tick") // before anything is set up
-	group := logging.Component("fullon.cache.examples.pubsub").With("a", 1).WithGroup("g")
-	var buf bytes.Buffer
-	slog.SetDefault(slog.New(slog.NewTextHandler(&buf, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Key == slog.TimeKey {
-			return slog.Attr{}
-		}
-		return a
-	}})))
-	early.Info("one")
-	group.Info("two", "b", 2)
-	early.Debug("hidden")
-	want := "level=INFO msg=one component=fullon.cache.tick\nlevel=INFO msg=two component=fullon.cache.examples.pubsub a=1 g.b=2\n"
-	if buf.String() != want {
-		t.Fatalf("got %q", buf.String())
-	}
-	if n := testing.AllocsPerRun(100, func() { early.Debug("off") }); n != 0 {
-		t.Fatalf("%v allocations for a level that is off", n)
-	}
-}
-
 func TestTimeOfARecordIsOptional(t *testing.T) {
 	t.Parallel()
 	console, _ := logged(t, logging.Config{Format: logging.Trading}, func(l *slog.Logger) {
