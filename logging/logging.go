@@ -22,9 +22,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 
-	"github.com/DeRuina/timberjack"
 	"github.com/mattn/go-isatty"
 )
 
@@ -60,7 +58,8 @@ type Config struct {
 	// NoColors turns colours off. They are off anyway where the console is not a
 	// terminal, and always in the file; [FromEnv] heeds NO_COLOR.
 	NoColors bool
-	// Dir is the folder of fullon_cache.log, made if it does not exist. Defaults to /tmp/fullon_log.
+	// Dir is the folder of fullon_cache.log, made if it does not exist; any number
+	// of processes may share it. Defaults to /tmp/fullon_log.
 	Dir string
 	// Stderr is the console. Defaults to os.Stderr.
 	Stderr io.Writer
@@ -109,17 +108,4 @@ func Setup(cfg Config) (*slog.Logger, io.Closer, error) {
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && (isatty.IsTerminal(f.Fd()) || isatty.IsCygwinTerminal(f.Fd()))
-}
-
-func openFile(dir string) (*timberjack.Logger, error) {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, err
-	}
-	path := filepath.Join(dir, "fullon_cache.log")
-	// The rotator opens the file with the first record: too late for a clear error.
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
-	if err != nil {
-		return nil, err
-	}
-	return &timberjack.Logger{Filename: path, MaxSize: 10, MaxAge: 7}, f.Close()
 }
