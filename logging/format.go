@@ -1,200 +1,208 @@
 package logging
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
-	"unicode"
 
 	"github.com/lmittmann/tint"
 )
 
+// sink is where a handler writes, and for whom.
+type sink struct {
+	w       io.Writer
+	level   slog.Level
+	colours bool
+	// file is read later and elsewhere: its times have dates, and nothing is left out.
+	file bool
+}
+
 // formats make the handlers.
-var formats = map[string]func(w io.Writer, level slog.Level, colours bool) slog.Handler{
-	Beautiful: func(w io.Writer, level slog.Level, colours bool) slog.Handler {
-		return tint.NewTextHandler(w, &tint.Options{Level: level, NoColor: !colours, TimeFormat: "15:04:05.000", ReplaceAttr: replace(short)})
+var formats = map[string]func(sink) slog.Handler{
+	Beautiful:   func(s sink) slog.Handler { return tinted(s, look{}) },
+	Development: func(s sink) slog.Handler { return tinted(s, look{source: true}) },
+	Minimal:     func(s sink) slog.Handler { return tinted(s, look{bare: !s.file}) },
+	Detailed: func(s sink) slog.Handler {
+		return &textHandler{level: s.level, write: lines(s.w, detailed)}
 	},
-	Development: func(w io.Writer, level slog.Level, colours bool) slog.Handler {
-		return tint.NewTextHandler(w, &tint.Options{Level: level, NoColor: !colours, TimeFormat: "15:04:05.000", AddSource: true, ReplaceAttr: replace(short)})
+	Trading: func(s sink) slog.Handler {
+		clock := s.clock("000000")
+		return &textHandler{level: s.level, write: lines(s.w, func(r slog.Record, attrs []slog.Attr) []byte {
+			return trading(clock, r, attrs)
+		})}
 	},
-	Minimal: func(w io.Writer, level slog.Level, colours bool) slog.Handler {
-		return tint.NewTextHandler(w, &tint.Options{Level: level, NoColor: !colours, ReplaceAttr: replace(bare)})
-	},
-	Detailed: func(w io.Writer, level slog.Level, _ bool) slog.Handler {
-		return slog.NewTextHandler(w, &slog.HandlerOptions{Level: level, AddSource: true, ReplaceAttr: replace(precise)})
-	},
-	JSON: func(w io.Writer, level slog.Level, _ bool) slog.Handler {
-		return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: replace(precise)})
-	},
-	Trading: func(w io.Writer, level slog.Level, _ bool) slog.Handler {
-		return &trading{w: w, mu: &sync.Mutex{}, level: level}
+	JSON: func(s sink) slog.Handler {
+		return slog.NewJSONHandler(s.w, &slog.HandlerOptions{Level: s.level, ReplaceAttr: replaceJSON})
 	},
 }
 
-// replace names CRITICAL, keeps a record on one line, and applies f to the
-// attributes outside groups.
-func replace(f func(slog.Attr) slog.Attr) func([]string, slog.Attr) slog.Attr {
-	return func(groups []string, a slog.Attr) slog.Attr {
-		if len(groups) > 0 {
-			return a
+// clock is the layout of times: of the day on the console, with the date in the
+// file. The Z says that they are UTC, as everywhere in the log.
+func (s sink) clock(fraction string) string {
+	layout := "15:04:05." + fraction + "Z07:00"
+	if s.file {
+		layout = "2006-01-02T" + layout
+	}
+	return layout
+}
+
+// look is what distinguishes the formats that tint writes.
+type look struct {
+	source bool // the source line
+	bare   bool // level and message only
+}
+
+// tinted makes a handler of coloured lines. The attributes go to tint as part of
+// the message, quoted: left to quote them itself, it lets escape sequences of
+// values through to the terminal, and without colours it cuts values where they
+// are not UTF-8.
+func tinted(s sink, l look) slog.Handler {
+	h := tint.NewTextHandler(s.w, &tint.Options{
+		Level: s.level, NoColor: !s.colours, AddSource: l.source, TimeFormat: s.clock("000"), ReplaceAttr: tintLevel,
+	})
+	return &textHandler{level: s.level, write: func(ctx context.Context, r slog.Record, attrs []slog.Attr) error {
+		message := oneLine(r.Message)
+		if l.bare {
+			return h.Handle(ctx, slog.NewRecord(time.Time{}, r.Level, message, 0))
 		}
-		switch a.Key {
-		case slog.LevelKey:
-			if level, ok := a.Value.Any().(slog.Level); ok && level >= LevelCritical {
-				return slog.String(slog.LevelKey, "CRITICAL")
-			}
-		case slog.MessageKey:
-			a.Value = slog.StringValue(oneLine(a.Value.String()))
+		component, attrs := take(attrs, componentKey)
+		if component != "" {
+			component = oneLine(strings.TrimPrefix(component, componentPrefix))
+			message = s.paint(cyan, component+":") + " " + message
 		}
-		return f(a)
+		for _, a := range attrs {
+			message += " " + s.paint(faint, quoted(a.Key)+"=") + quoted(a.Value.String())
+		}
+		return h.Handle(ctx, slog.NewRecord(r.Time, r.Level, message, r.PC))
+	}}
+}
+
+// tintLevel names and colours the level.
+func tintLevel(_ []string, a slog.Attr) slog.Attr {
+	level, ok := a.Value.Any().(slog.Level)
+	if !ok {
+		return a // source or message
 	}
-}
-
-// oneLine escapes what would begin another line or move the cursor: a logged
-// value must not look like a record.
-func oneLine(s string) string {
-	if !strings.ContainsFunc(s, unicode.IsControl) {
-		return s
+	const red, green, yellow, blue, magenta = 9, 10, 11, 12, 13
+	colour := uint8(blue)
+	switch {
+	case level >= LevelCritical:
+		colour = magenta
+	case level >= slog.LevelError:
+		colour = red
+	case level >= slog.LevelWarn:
+		colour = yellow
+	case level >= slog.LevelInfo:
+		colour = green
 	}
-	q := strconv.Quote(s)
-	return q[1 : len(q)-1]
+	return tint.Attr(colour, slog.String(a.Key, fmt.Sprintf("%-5s", levelName(level))))
 }
 
-const componentPrefix = "fullon.cache."
+// Parameters of the terminal's sequence that selects how text looks.
+const (
+	faint = "2"
+	cyan  = "36"
+)
 
-// short leaves the common part of a component's name out.
-func short(a slog.Attr) slog.Attr {
-	if a.Key == "component" {
-		a.Value = slog.StringValue(strings.TrimPrefix(a.Value.String(), componentPrefix))
+func (s sink) paint(how, text string) string {
+	if !s.colours {
+		return text
 	}
-	return a
+	return "\x1b[" + how + "m" + text + "\x1b[0m"
 }
 
-// bare leaves time and component out.
-func bare(a slog.Attr) slog.Attr {
-	if a.Key == "component" || a.Key == slog.TimeKey {
-		return slog.Attr{}
+// detailed writes everything as key=value, what is the same in all records first.
+func detailed(r slog.Record, attrs []slog.Attr) []byte {
+	var b []byte
+	if !r.Time.IsZero() {
+		b = r.Time.AppendFormat(append(b, "time="...), "2006-01-02T15:04:05.000000000Z07:00")
+		b = append(b, ' ')
 	}
-	return a
-}
-
-// precise writes the time in UTC.
-func precise(a slog.Attr) slog.Attr {
-	if a.Key == slog.TimeKey && a.Value.Kind() == slog.KindTime {
-		a.Value = slog.StringValue(a.Value.Time().UTC().Format(time.RFC3339Nano))
+	b = append(append(b, "level="...), levelName(r.Level)...)
+	component, attrs := take(attrs, componentKey)
+	if component != "" {
+		b = append(append(b, " component="...), quoted(component)...)
 	}
-	return a
+	if source := r.Source(); source != nil {
+		b = append(append(b, " source="...), quoted(fmt.Sprintf("%s:%d", source.File, source.Line))...)
+	}
+	b = append(append(b, " msg="...), quoted(r.Message)...)
+	return pairs(b, attrs)
 }
 
-// trading is the handler of columns: what a trader looks for stands where it
-// always stands.
-type trading struct {
-	w     io.Writer
-	mu    *sync.Mutex
-	level slog.Level
-	attrs []slog.Attr // with their groups in their keys
-	group string      // prefix of keys to come
-}
+const latencyKey = "latency_ms"
 
+// columns are what a trader looks for, each where it always stands.
 var columns = [...]struct {
 	key   string
-	width int
-}{{"component", 10}, {"operation", 18}, {"exchange", 10}, {"symbol", 12}, {"latency_ms", 9}}
+	width int // negative: to the left
+}{{componentKey, -10}, {"operation", -18}, {"exchange", -10}, {"symbol", -12}, {latencyKey, 9}}
 
-func (h *trading) Enabled(_ context.Context, level slog.Level) bool { return level >= h.level }
-
-func (h *trading) Handle(_ context.Context, r slog.Record) error {
-	attrs := h.attrs
-	r.Attrs(func(a slog.Attr) bool {
-		attrs = flatten(attrs[:len(attrs):len(attrs)], h.group, a)
-		return true
-	})
-	var b bytes.Buffer
-	level := r.Level.String()
-	if r.Level >= LevelCritical {
-		level = "CRITICAL"
-	}
-	when := "-"
+// trading writes columns, then the message and what other attributes there are.
+func trading(clock string, r slog.Record, attrs []slog.Attr) []byte {
+	at := "-"
 	if !r.Time.IsZero() {
-		when = r.Time.UTC().Format("15:04:05.000000")
+		at = r.Time.Format(clock)
 	}
-	fmt.Fprintf(&b, "%-15s %-8s", when, level)
+	b := fmt.Appendf(nil, "%-*s %-8s", len(clock)-len("07:00"), at, levelName(r.Level))
 	for _, c := range columns {
-		value := "-"
-		for _, a := range attrs {
-			if text := short(a).Value.String(); a.Key == c.key && text != "" {
-				value = oneLine(text)
-			}
-		}
-		fmt.Fprintf(&b, " %-*s", c.width, value)
+		var value string
+		value, attrs = take(attrs, c.key)
+		b = fmt.Appendf(b, " %*s", c.width, cell(c.key, value))
 	}
-	fmt.Fprintf(&b, " %s", oneLine(r.Message))
+	b = append(append(b, ' '), oneLine(r.Message)...)
+	return pairs(b, attrs)
+}
+
+// cell is how a value reads in its column.
+func cell(key, value string) string {
+	switch key {
+	case componentKey:
+		value = strings.TrimPrefix(value, componentPrefix)
+	case latencyKey:
+		if ms, err := strconv.ParseFloat(value, 64); err == nil {
+			value = strconv.FormatFloat(ms, 'f', 3, 64) // one decimal point below the other
+		}
+	}
+	if value == "" {
+		return "-"
+	}
+	return quoted(value)
+}
+
+// take returns the value of a key, the last one as elsewhere in slog, and the
+// attributes without it.
+func take(attrs []slog.Attr, key string) (value string, rest []slog.Attr) {
+	rest = make([]slog.Attr, 0, len(attrs))
 	for _, a := range attrs {
-		if !isColumn(a.Key) {
-			fmt.Fprintf(&b, " %s=%s", oneLine(a.Key), quoted(a.Value.String()))
+		if a.Key == key {
+			value = a.Value.String()
+		} else {
+			rest = append(rest, a)
 		}
 	}
-	b.WriteByte('\n')
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	_, err := h.w.Write(b.Bytes())
-	return err
+	return value, rest
 }
 
-func isColumn(key string) bool {
-	for _, c := range columns {
-		if c.key == key {
-			return true
-		}
-	}
-	return false
-}
-
-// quoted quotes a value that would not read as one word.
-func quoted(s string) string {
-	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) || r == '"' || r == '=' }) {
-		return strconv.Quote(s)
-	}
-	return s
-}
-
-func (h *trading) WithAttrs(attrs []slog.Attr) slog.Handler {
-	with := *h
+func pairs(b []byte, attrs []slog.Attr) []byte {
 	for _, a := range attrs {
-		with.attrs = flatten(with.attrs[:len(with.attrs):len(with.attrs)], h.group, a)
+		b = append(append(b, ' '), quoted(a.Key)...)
+		b = append(append(b, '='), quoted(a.Value.String())...)
 	}
-	return &with
+	return b
 }
 
-func (h *trading) WithGroup(name string) slog.Handler {
-	with := *h
-	if name != "" {
-		with.group += name + "."
+// replaceJSON writes times in UTC and names CRITICAL.
+func replaceJSON(_ []string, a slog.Attr) slog.Attr {
+	switch v := a.Value.Any().(type) {
+	case time.Time:
+		a.Value = slog.TimeValue(v.UTC())
+	case slog.Level:
+		a.Value = slog.StringValue(levelName(v))
 	}
-	return &with
-}
-
-// flatten appends an attribute, or those of a group with its name in front.
-func flatten(to []slog.Attr, prefix string, a slog.Attr) []slog.Attr {
-	a.Value = a.Value.Resolve()
-	if a.Value.Kind() == slog.KindGroup {
-		if a.Key != "" {
-			prefix += a.Key + "."
-		}
-		for _, inner := range a.Value.Group() {
-			to = flatten(to, prefix, inner)
-		}
-		return to
-	}
-	if a.Equal(slog.Attr{}) {
-		return to
-	}
-	a.Key = prefix + a.Key
-	return append(to, a)
+	return a
 }

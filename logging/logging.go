@@ -2,6 +2,9 @@
 // in the format of one's taste, and a file that rotates. The library itself
 // never does: it logs to the logger it is given.
 //
+// Nothing happens at import; only [Setup] makes a folder or a file. All times are
+// UTC. A program begins like this:
+//
 //	cfg, err := logging.FromEnv(os.LookupEnv)
 //	if err != nil {
 //		return err
@@ -16,31 +19,35 @@
 package logging
 
 import (
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
-	"strings"
 
-	"github.com/DeRuina/timberjack"
 	"github.com/mattn/go-isatty"
 )
 
 // LevelCritical is above slog.LevelError and shown as CRITICAL.
 const LevelCritical = slog.Level(12)
 
-// The formats.
+// The formats. All but JSON keep a record on one line of text, whatever is logged.
 const (
-	Beautiful   = "beautiful"   // for eyes: time, coloured level, component, message
-	Minimal     = "minimal"     // level and message
-	Development = "development" // beautiful with the source line
-	Detailed    = "detailed"    // everything, as key=value, UTC to the nanosecond
-	Trading     = "trading"     // columns: time, level, component, operation, exchange, symbol, latency
-	JSON        = "json"        // one JSON object a line
+	// Beautiful is for eyes: time, coloured level, component, message, attributes.
+	Beautiful = "beautiful"
+	// Minimal is level and message; the file is as of Beautiful.
+	Minimal = "minimal"
+	// Development is Beautiful with the source line.
+	Development = "development"
+	// Detailed is everything as key=value, with times in nanoseconds.
+	Detailed = "detailed"
+	// Trading is columns: time in microseconds, level, component, operation,
+	// exchange, symbol, latency_ms; then message and other attributes.
+	Trading = "trading"
+	// JSON is one object a line.
+	JSON = "json"
 )
 
-// Config says what is logged and where. The zero value is valid.
+// Config says what is logged and where. The zero value is valid: INFO and above,
+// beautiful, to the console and to /tmp/fullon_log/fullon_cache.log.
 type Config struct {
 	// Level is the lowest that is logged. Defaults to INFO.
 	Level slog.Level
@@ -49,105 +56,56 @@ type Config struct {
 	// NoConsole turns the console off; the file stays.
 	NoConsole bool
 	// NoColors turns colours off. They are off anyway where the console is not a
-	// terminal or NO_COLOR is set, and always in the file.
+	// terminal, and always in the file; [FromEnv] heeds NO_COLOR.
 	NoColors bool
-	// Dir is the folder of fullon_cache.log, made if it does not exist. Defaults
-	// to /tmp/fullon_log.
+	// Dir is the folder of fullon_cache.log, made if it does not exist; any number
+	// of processes may share it. Defaults to /tmp/fullon_log.
 	Dir string
 	// Stderr is the console. Defaults to os.Stderr.
 	Stderr io.Writer
 }
 
-const (
-	defaultDir = "/tmp/fullon_log"
-	fileName   = "fullon_cache.log"
-	fileMB     = 10
-	fileDays   = 7
-)
+const defaultDir = "/tmp/fullon_log"
 
-// SettingError is a malformed setting.
-type SettingError struct{ Variable, Value, Want string }
-
-// Error names the variable, its value and what is accepted.
-func (e *SettingError) Error() string {
-	return fmt.Sprintf("setting %s=%q: want %s", e.Variable, e.Value, e.Want)
+func (c Config) withDefaults() Config {
+	if c.Format == "" {
+		c.Format = Beautiful
+	}
+	if c.Dir == "" {
+		c.Dir = defaultDir
+	}
+	if c.Stderr == nil {
+		c.Stderr = os.Stderr
+	}
+	return c
 }
 
-// FromEnv reads LOG_LEVEL, LOG_FORMAT, LOG_CONSOLE, LOG_COLORS, NO_COLOR and
-// FULLON_CACHE_LOG_DIR through lookup, such as os.LookupEnv. Empty counts as
-// unset. It returns a [SettingError].
-func FromEnv(lookup func(name string) (string, bool)) (Config, error) {
-	get := func(name, otherwise string) string {
-		if v, ok := lookup(name); ok && v != "" {
-			return v
-		}
-		return otherwise
-	}
-	cfg := Config{Format: strings.ToLower(get("LOG_FORMAT", Beautiful)), Dir: get("FULLON_CACHE_LOG_DIR", defaultDir)}
-	levels := map[string]slog.Level{
-		"DEBUG": slog.LevelDebug, "INFO": slog.LevelInfo, "WARN": slog.LevelWarn, "WARNING": slog.LevelWarn,
-		"ERROR": slog.LevelError, "CRITICAL": LevelCritical,
-	}
-	var ok bool
-	if cfg.Level, ok = levels[strings.ToUpper(get("LOG_LEVEL", "INFO"))]; !ok {
-		return cfg, &SettingError{"LOG_LEVEL", get("LOG_LEVEL", ""), "DEBUG, INFO, WARNING, WARN, ERROR or CRITICAL"}
-	}
-	if formats[cfg.Format] == nil {
-		return cfg, &SettingError{"LOG_FORMAT", get("LOG_FORMAT", ""), wantFormat}
-	}
-	for name, off := range map[string]*bool{"LOG_CONSOLE": &cfg.NoConsole, "LOG_COLORS": &cfg.NoColors} {
-		switch strings.ToLower(get(name, "true")) {
-		case "1", "t", "true", "yes", "on":
-		case "0", "f", "false", "no", "off":
-			*off = true
-		default:
-			return cfg, &SettingError{name, get(name, ""), "true or false"}
-		}
-	}
-	cfg.NoColors = cfg.NoColors || get("NO_COLOR", "") != ""
-	return cfg, nil
-}
-
-const wantFormat = "beautiful, minimal, development, detailed, trading or json"
-
-// Setup opens the file and returns the logger; the closer closes the file. It
-// does not change slog's default: that is for slog.SetDefault.
+// Setup makes the folder, opens the file and returns the logger. The closer closes
+// the file and waits for the rotator's goroutine; call it when the program ends.
+// The file rotates at 10 MB; files older than 7 days are removed.
+//
+// Setup does not change slog's default: pass the logger to slog.SetDefault, so that
+// [Component] loggers and the library's use it. A folder that cannot be used, or
+// an unknown format, is a [*SettingError].
 func Setup(cfg Config) (*slog.Logger, io.Closer, error) {
-	if cfg.Format == "" {
-		cfg.Format = Beautiful
-	}
-	if cfg.Dir == "" {
-		cfg.Dir = defaultDir
-	}
-	if cfg.Stderr == nil {
-		cfg.Stderr = os.Stderr
-	}
+	cfg = cfg.withDefaults()
 	format := formats[cfg.Format]
 	if format == nil {
-		return nil, nil, &SettingError{"LOG_FORMAT", cfg.Format, wantFormat}
+		return nil, nil, &SettingError{Variable: formatVariable, Value: cfg.Format, Want: wantFormat}
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o755); err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", &SettingError{"FULLON_CACHE_LOG_DIR", cfg.Dir, "a folder that can be written to"}, err)
-	}
-	path := filepath.Join(cfg.Dir, fileName)
-	// The rotator opens the file with the first record: too late for a clear error.
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err == nil {
-		err = f.Close()
-	}
+	file, err := openFile(cfg.Dir)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", &SettingError{"FULLON_CACHE_LOG_DIR", cfg.Dir, "a folder that can be written to"}, err)
+		return nil, nil, &SettingError{Variable: dirVariable, Value: cfg.Dir, Want: wantDir, Err: err}
 	}
-	file := &timberjack.Logger{Filename: path, MaxSize: fileMB, MaxAge: fileDays}
-	handlers := []slog.Handler{format(file, cfg.Level, false)}
+	handlers := []slog.Handler{format(sink{w: file, level: cfg.Level, file: true})}
 	if !cfg.NoConsole {
-		handlers = append(handlers, format(cfg.Stderr, cfg.Level, !cfg.NoColors && colourful(cfg.Stderr)))
+		colours := !cfg.NoColors && isTerminal(cfg.Stderr)
+		handlers = append(handlers, format(sink{w: cfg.Stderr, level: cfg.Level, colours: colours}))
 	}
 	return slog.New(slog.NewMultiHandler(handlers...)), file, nil
 }
 
-// colourful reports whether w is a terminal.
-func colourful(w io.Writer) bool {
+func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	return ok && isatty.IsTerminal(f.Fd())
+	return ok && (isatty.IsTerminal(f.Fd()) || isatty.IsCygwinTerminal(f.Fd()))
 }
