@@ -142,7 +142,7 @@ func TestOpeningAClientLeavesNothingBehind(t *testing.T) {
 
 // every calls each exported method that takes a context and returns its error,
 // by the method's name.
-func every(t *testing.T, ctx context.Context, c *fulloncache.Client) map[string]error {
+func every(ctx context.Context, t *testing.T, c *fulloncache.Client) map[string]error {
 	t.Helper()
 	wait := 50 * time.Millisecond
 	arguments := map[string][]any{
@@ -196,7 +196,7 @@ func every(t *testing.T, ctx context.Context, c *fulloncache.Client) map[string]
 			for _, a := range args {
 				in = append(in, reflect.ValueOf(a))
 			}
-			got[name] = outcome(t, ctx, name, v.Method(i).Call(in))
+			got[name] = outcome(ctx, t, name, v.Method(i).Call(in))
 		}
 	}
 	for name := range arguments {
@@ -209,7 +209,7 @@ func every(t *testing.T, ctx context.Context, c *fulloncache.Client) map[string]
 
 // outcome is the error among what a method returned, or the first that an
 // iterator or a channel yields.
-func outcome(t *testing.T, ctx context.Context, name string, out []reflect.Value) error {
+func outcome(ctx context.Context, t *testing.T, name string, out []reflect.Value) error {
 	t.Helper()
 	switch first := out[0].Interface().(type) {
 	case iter.Seq2[string, error]:
@@ -267,7 +267,7 @@ func TestCancelledContextsAndClosedClientsEverywhere(t *testing.T) {
 	cancel()
 	check := func(ctx context.Context, want error, others map[string]error) {
 		t.Helper()
-		for name, err := range every(t, ctx, c) {
+		for name, err := range every(ctx, t, c) {
 			want := want
 			if other, ok := others[name]; ok {
 				want = other

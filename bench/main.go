@@ -41,7 +41,7 @@ func run() (missed bool, err error) {
 	out := flag.String("out", "results", "folder that keeps the results of full runs")
 	rounds := flag.Int("rounds", 0, "rounds (default 51, quick 5)")
 	profile := flag.String("cpuprofile", "", "write a CPU profile of this process")
-	flag.Parse()
+	flag.Parse() //revive:disable-line:deep-exit run is the whole of main, with an error
 	wanted, err := regexp.Compile(*only)
 	if err != nil {
 		return false, err

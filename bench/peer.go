@@ -5,6 +5,7 @@ import (
 	"crypto/sha1" // EVALSHA names scripts by it
 	_ "embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -95,7 +96,7 @@ func (p *byHand) set(ctx context.Context, t fulloncache.Tick) error {
 func (p *byHand) get(ctx context.Context, m fulloncache.Market) error {
 	fields, err := p.redis.Do(ctx, p.redis.B().Hmget().Key(tickerKey(m)).Field(peerFields...).Build()).AsStrSlice()
 	if err == nil && fields[2] == "" {
-		err = fmt.Errorf("no price")
+		err = errors.New("no price")
 	}
 	return err
 }

@@ -89,7 +89,7 @@ func TestAnyInterleavingAgrees(t *testing.T) {
 					wire = append(wire, e)
 				}
 			},
-			"lose all": func(t *rapid.T) {
+			"lose all": func(*rapid.T) {
 				// A flush, which is announced with the next write.
 				clear(state)
 				if connected && !reading {
@@ -102,18 +102,18 @@ func TestAnyInterleavingAgrees(t *testing.T) {
 					top.disconnected(errors.New("restarted"))
 				}
 			},
-			"deliver": func(t *rapid.T) {
+			"deliver": func(*rapid.T) {
 				if len(wire) > 0 {
 					deliver()
 				}
 			},
-			"connect": func(t *rapid.T) {
+			"connect": func(*rapid.T) {
 				if !connected {
 					connected = true
 					begin()
 				}
 			},
-			"read": func(t *rapid.T) {
+			"read": func(*rapid.T) {
 				if reading && snapshot == nil {
 					snapshot = []Event[string, string]{}
 					for _, e := range state {
@@ -121,21 +121,21 @@ func TestAnyInterleavingAgrees(t *testing.T) {
 					}
 				}
 			},
-			"complete": func(t *rapid.T) {
+			"complete": func(*rapid.T) {
 				if reading {
 					finish()
 				}
 			},
-			"disconnect": func(t *rapid.T) {
+			"disconnect": func(*rapid.T) {
 				connected, reading, wire = false, false, nil
 				top.disconnected(errors.New("pulled"))
 			},
-			"reset": func(t *rapid.T) {
+			"reset": func(*rapid.T) {
 				if connected && !reading {
 					begin()
 				}
 			},
-			"attach": func(t *rapid.T) {
+			"attach": func(*rapid.T) {
 				if len(consumers) < 3 {
 					attach()
 				}
