@@ -178,15 +178,14 @@ func (c *TickCache) blame(ctx context.Context, exchange string, err error) error
 	if !kv.IsWrongType(err) {
 		return err
 	}
-	for name, want := range map[string]string{
-		c.keys.TickerSymbols(exchange): "set", c.keys.TickerRev(exchange): "string", c.keys.Exchanges(): "set",
-	} {
-		reply, terr := c.kv.Do(ctx, c.kv.B().Type().Key(name).Build())
-		if kind, _ := reply.ToString(); terr == nil && kind != want && kind != "none" {
-			return &CorruptError{Key: name, Err: err}
+	culprit := c.keys.TickerRev(exchange)
+	for _, index := range []string{c.keys.TickerSymbols(exchange), c.keys.Exchanges()} {
+		reply, terr := c.kv.Do(ctx, c.kv.B().Type().Key(index).Build())
+		if kind, _ := reply.ToString(); terr == nil && kind != "set" && kind != "none" {
+			culprit = index
 		}
 	}
-	return redisError(c.keys.TickerRev(exchange), err)
+	return &CorruptError{Key: culprit, Err: err}
 }
 
 // takenError says that two symbols meet in one key.
@@ -252,13 +251,11 @@ func (c *TickCache) DeleteExchange(ctx context.Context, exchange string) (delete
 		}
 	}
 	beat := c.keys.TickerBeat(exchange)
-	if _, err := c.kv.Do(ctx, c.kv.B().Del().Key(beat).Build()); err != nil {
-		errs = append(errs, err)
+	_, err = c.kv.Do(ctx, c.kv.B().Del().Key(beat).Build())
+	if err = errors.Join(append(errs, err)...); err == nil {
+		err = c.unindex(ctx, exchange)
 	}
-	if len(errs) == 0 {
-		errs = append(errs, c.unindex(ctx, exchange))
-	}
-	return deleted, errors.Join(errs...)
+	return deleted, err
 }
 
 func (c *TickCache) deleteCall(m Market) kv.ScriptCall {

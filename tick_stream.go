@@ -138,30 +138,22 @@ func feedError(err error) error {
 func (c *TickCache) Next(ctx context.Context, market Market) (tick Tick, err error) {
 	call := c.begin(ctx, "tick.next", market)
 	defer func() { call.end(ctx, err) }()
-	topics, err := c.marketTopics([]Market{market})
-	if err != nil {
+	if err := market.Validate(); err != nil {
 		return tick, err
 	}
 	before, err := c.revision(ctx, market.Exchange)
 	if err != nil {
 		return tick, err
 	}
-	sub, err := c.hub.Subscribe(topics)
-	if err != nil {
-		return tick, err
-	}
-	defer sub.Close()
-	for {
-		u, err := sub.Next(ctx)
+	for u, err := range c.Stream(ctx, market) {
 		switch {
-		case ctx.Err() != nil:
-			return tick, fmt.Errorf("next tick of %s: %w", market, ctx.Err())
 		case errors.Is(err, ErrClosed):
 			return tick, err
-		case err == nil && !u.Deleted && u.Rev > before && u.Key == market:
-			return u.Value, nil
+		case err == nil && !u.Deleted && u.Rev > before:
+			return u.Tick, nil
 		}
 	}
+	return tick, fmt.Errorf("next tick of %s: %w", market, ctx.Err())
 }
 
 // revision returns the number of an exchange's last update; 0 if there is none.
