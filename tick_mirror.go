@@ -101,15 +101,13 @@ func (m *Mirror) view(exchange string) *feed.View[Market, Tick] {
 // the feed is not connected, so that it is unknown; and [ErrInvalid] if the
 // exchange is not mirrored.
 func (m *Mirror) Get(market Market, opts ...ReadOption) (Quote, error) {
-	v := m.views[0]
-	if len(m.views) > 1 {
-		if v = m.view(market.Exchange); v == nil {
-			return Quote{}, notMirrored(market.Exchange)
-		}
+	v := m.view(market.Exchange)
+	if v == nil {
+		return Quote{}, notMirrored(market.Exchange)
 	}
-	e := v.Get(market)
+	e := v.Get(market.Symbol)
 	if e == nil {
-		return Quote{}, m.absent(market)
+		return Quote{}, absent(v, market)
 	}
 	q := Quote{entry: e, view: v}
 	if len(opts) > 0 {
@@ -131,11 +129,7 @@ func notMirrored(exchange string) error {
 }
 
 // absent tells a market without a tick from one that is unknown.
-func (m *Mirror) absent(market Market) error {
-	v := m.view(market.Exchange)
-	if v == nil {
-		return notMirrored(market.Exchange)
-	}
+func absent(v *feed.View[Market, Tick], market Market) error {
 	if err := v.Err(); err != nil {
 		return fmt.Errorf("tick %s: %w", market, feedError(err))
 	}

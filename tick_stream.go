@@ -298,6 +298,8 @@ func (s tickSource) Load(ctx context.Context, exchange string, channels []string
 	return heard, err
 }
 
+func (s tickSource) Name(m Market) string { return m.Symbol }
+
 func (s tickSource) Own(m Market) Market {
 	return Market{Exchange: strings.Clone(m.Exchange), Symbol: strings.Clone(m.Symbol)}
 }

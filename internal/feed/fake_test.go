@@ -130,6 +130,8 @@ func (m *memory) Load(_ context.Context, group string, channels []string, emit f
 	return heard, err
 }
 
+func (m *memory) Name(key string) string { return key }
+
 func (m *memory) Own(key string) string           { return strings.Clone(key) }
 func (m *memory) Rename(v *string, key string)    { _, _ = v, key }
 func (c *memoryConn) Lost() <-chan error          { return c.lost }

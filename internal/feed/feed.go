@@ -54,6 +54,8 @@ type Source[K comparable, V any] interface {
 	// event or, for what cannot be read, an error; it returns when the group's
 	// writer last gave a sign of life, or an error if the state cannot be known.
 	Load(ctx context.Context, group string, channels []string, emit func(channel string, e Event[K, V], err error)) (heard time.Time, err error)
+	// Name is the key within its topic. Readers look it up: the shorter, the better.
+	Name(key K) string
 	// Own returns a copy of key that shares no memory with a message.
 	Own(key K) K
 	// Rename makes the value carry the memory of the key.

@@ -16,7 +16,7 @@ type topic[K comparable, V any] struct {
 	channel   string
 	followers int // guarded by the hub's lock
 
-	table *xsync.Map[K, *slot[K, V]]
+	table *xsync.Map[string, *slot[K, V]] // by the keys' names
 	tombs map[K]int64 // keys that were deleted while the state is read, and when
 
 	mu    sync.Mutex
@@ -43,7 +43,7 @@ type Entry[K comparable, V any] struct {
 func newTopic[K comparable, V any](g *group[K, V], channel string) *topic[K, V] {
 	return &topic[K, V]{
 		group: g, channel: channel,
-		table: xsync.NewMap[K, *slot[K, V]](),
+		table: xsync.NewMap[string, *slot[K, V]](),
 		ready: make(chan struct{}),
 		subs:  make(map[*Sub[K, V]]struct{}),
 	}
@@ -75,10 +75,10 @@ func (t *topic[K, V]) complete(events []Event[K, V]) {
 			t.put(e)
 		}
 	}
-	t.table.Range(func(key K, s *slot[K, V]) bool {
+	t.table.Range(func(name string, s *slot[K, V]) bool {
 		if old := s.Load(); old.epoch < t.epoch {
-			t.table.Delete(key)
-			t.tell(Event[K, V]{Key: key, Rev: old.Rev, Deleted: true})
+			t.table.Delete(name)
+			t.tell(Event[K, V]{Key: old.Key, Rev: old.Rev, Deleted: true})
 		}
 		return true
 	})
@@ -94,7 +94,7 @@ func (t *topic[K, V]) complete(events []Event[K, V]) {
 func (t *topic[K, V]) apply(e Event[K, V]) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if s, ok := t.table.Load(e.Key); ok {
+	if s, ok := t.table.Load(t.group.hub.src.Name(e.Key)); ok {
 		if known := s.Load(); known.epoch < t.epoch && e.Rev <= known.Rev {
 			t.late = append(t.late, e)
 			return
@@ -108,7 +108,8 @@ func (t *topic[K, V]) apply(e Event[K, V]) {
 // server may have been replaced by one that knows less.
 func (t *topic[K, V]) put(e Event[K, V]) {
 	var known *Entry[K, V]
-	s, _ := t.table.Load(e.Key)
+	src := t.group.hub.src
+	s, _ := t.table.Load(src.Name(e.Key))
 	if s != nil {
 		known = s.Load()
 		if known.epoch == t.epoch && e.Rev <= known.Rev {
@@ -122,10 +123,10 @@ func (t *topic[K, V]) put(e Event[K, V]) {
 			if t.tombs == nil {
 				t.tombs = make(map[K]int64)
 			}
-			t.tombs[t.group.hub.src.Own(e.Key)] = e.Rev
+			t.tombs[src.Own(e.Key)] = e.Rev
 		}
 		if known != nil {
-			t.table.Delete(e.Key)
+			t.table.Delete(src.Name(e.Key))
 			t.tell(e)
 		}
 		return
@@ -134,13 +135,13 @@ func (t *topic[K, V]) put(e Event[K, V]) {
 		return
 	}
 	if known == nil {
-		e.Key = t.group.hub.src.Own(e.Key)
+		e.Key = src.Own(e.Key)
 		s = &slot[K, V]{}
 	}
-	t.group.hub.src.Rename(&e.Value, e.Key)
+	src.Rename(&e.Value, e.Key)
 	s.Store(&Entry[K, V]{Event: e, epoch: t.epoch})
 	if known == nil {
-		t.table.Store(e.Key, s)
+		t.table.Store(src.Name(e.Key), s)
 	}
 	// After a disconnect the followers are told anew what they knew.
 	if known == nil || known.Rev != e.Rev || t.renew {
@@ -185,7 +186,7 @@ func (t *topic[K, V]) attach(s *Sub[K, V]) {
 	// the reading tells what has changed, and nothing of what has not. After a
 	// disconnect it tells everything but what was confirmed before it ended.
 	var known []*Entry[K, V]
-	t.table.Range(func(_ K, slot *slot[K, V]) bool {
+	t.table.Range(func(_ string, slot *slot[K, V]) bool {
 		if e := slot.Load(); t.cut == nil || t.renew && e.epoch == t.epoch {
 			known = append(known, e)
 		}

@@ -13,7 +13,7 @@ import (
 type View[K comparable, V any] struct {
 	hub    *Hub[K, V]
 	topic  *topic[K, V]
-	table  *xsync.Map[K, *slot[K, V]] // the topic's: one step less for readers
+	table  *xsync.Map[string, *slot[K, V]] // the topic's: one step less for readers
 	closed atomic.Bool
 }
 
@@ -32,9 +32,9 @@ func (v *View[K, V]) Close() {
 	v.hub.unfollow(v.topic)
 }
 
-// Get returns the newest event of a key, or nil.
-func (v *View[K, V]) Get(key K) *Entry[K, V] {
-	s, ok := v.table.Load(key)
+// Get returns the newest event of the key of a name, or nil.
+func (v *View[K, V]) Get(name string) *Entry[K, V] {
+	s, ok := v.table.Load(name)
 	if !ok {
 		return nil
 	}
@@ -43,7 +43,7 @@ func (v *View[K, V]) Get(key K) *Entry[K, V] {
 
 // All calls yield for the newest event of each key, until it returns false.
 func (v *View[K, V]) All(yield func(*Entry[K, V]) bool) {
-	v.table.Range(func(_ K, s *slot[K, V]) bool {
+	v.table.Range(func(_ string, s *slot[K, V]) bool {
 		return yield(s.Load())
 	})
 }

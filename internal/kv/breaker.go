@@ -73,6 +73,10 @@ func (c *Client) BreakerState() string {
 // up, or the client is closed.
 var errExcluded = errors.New("says nothing about the server")
 
+// silence is after how long a connection without an answer has been given up:
+// it is pinged every half second, and a ping may take a second.
+const silence = 2 * time.Second
+
 // request says how a call is to be treated.
 type request struct {
 	slot  uint16
@@ -96,24 +100,21 @@ func call[T any](ctx context.Context, c *Client, req request, do func(context.Co
 	if err != nil {
 		return v, c.opt.Unavailable(max(time.Until(time.Unix(0, b.retryAt.Load())), time.Millisecond), err)
 	}
-	bounded, cancel := context.WithTimeout(ctx, req.wait+c.opt.CallTimeout)
-	defer cancel()
-	if req.own {
-		// It would keep Close waiting for as long as the server blocks.
-		defer context.AfterFunc(c.ctx, cancel)()
-	}
-	losses := c.losses.Load()
-	if b.seen.Load() == losses && !req.own {
-		v, err = do(bounded)
+	begun, losses := time.Now(), c.losses.Load()
+	direct := b.seen.Load() == losses && !req.own
+	expired := false
+	if direct && c.opt.CallTimeout >= silence && !c.opt.InProcess {
+		// The connection lives, or is given up with all calls on it before the
+		// timeout: no timer of the call's own is needed, which costs more than all
+		// else here.
+		v, err = do(ctx)
+		settle(ctx, err)
 	} else {
-		v, err = detached(bounded, c, req, do)
+		v, expired, err = timed(ctx, c, req, begun, direct, do)
 	}
-	if req.again && broken(err) && bounded.Err() == nil {
+	if req.again && broken(err) && !expired && ctx.Err() == nil {
 		losses = c.losses.Load()
-		v, err = detached(bounded, c, req, do)
-	}
-	if late, _ := bounded.Deadline(); errors.Is(err, context.DeadlineExceeded) && !time.Now().Before(late) {
-		<-bounded.Done() // a connection's deadline can come before its context's timer
+		v, expired, err = timed(ctx, c, req, begun, false, do)
 	}
 	switch {
 	case isAnswer(err):
@@ -129,12 +130,38 @@ func call[T any](ctx context.Context, c *Client, req request, do func(context.Co
 	case ctx.Err() != nil:
 		done(errExcluded)
 		return v, ctx.Err()
-	case bounded.Err() != nil:
+	case expired:
 		err = errTimeout
 	}
 	b.failed.Store(true)
 	done(err)
 	return v, c.opt.Unavailable(0, err)
+}
+
+// timed runs do within the call timeout since the call began; expired says that it, or the caller's
+// own deadline, has passed.
+func timed[T any](ctx context.Context, c *Client, req request, begun time.Time, direct bool, do func(context.Context) (T, error)) (v T, expired bool, err error) {
+	bounded, cancel := context.WithDeadline(ctx, begun.Add(req.wait+c.opt.CallTimeout))
+	defer cancel()
+	if req.own {
+		// It would keep Close waiting for as long as the server blocks.
+		defer context.AfterFunc(c.ctx, cancel)()
+	}
+	if direct {
+		v, err = do(bounded)
+	} else {
+		v, err = detached(bounded, c, req, do)
+	}
+	settle(bounded, err)
+	return v, bounded.Err() != nil, err
+}
+
+// settle waits until the context has ended where err says that its deadline has
+// passed: a connection's deadline can come before its context's timer.
+func settle(ctx context.Context, err error) {
+	if late, ok := ctx.Deadline(); ok && errors.Is(err, context.DeadlineExceeded) && !time.Now().Before(late) {
+		<-ctx.Done()
+	}
 }
 
 // detached runs do in a goroutine that is left behind when the context ends.
