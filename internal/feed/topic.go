@@ -17,7 +17,7 @@ type topic[K comparable, V any] struct {
 	followers int // guarded by the hub's lock
 
 	table *xsync.Map[string, *slot[K, V]] // by the keys' names
-	tombs map[K]int64 // keys that were deleted while the state is read, and when
+	tombs map[K]int64                     // keys that were deleted while the state is read, and when
 
 	mu    sync.Mutex
 	epoch uint64 // counts the readings of the state; entries of an older one are unconfirmed

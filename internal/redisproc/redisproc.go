@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -69,7 +70,7 @@ func Start(ctx context.Context, opt Options) (*Server, error) {
 	}
 	s := &Server{opt: opt, dir: dir}
 	for range attempts {
-		if s.port, err = freePort(); err != nil {
+		if s.port, err = FreePort(); err != nil {
 			break
 		}
 		if err = s.run(ctx); err == nil || !strings.Contains(err.Error(), "Address already in use") {
@@ -82,13 +83,20 @@ func Start(ctx context.Context, opt Options) (*Server, error) {
 	return s, nil
 }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("free port: %w", err)
+// FreePort returns a free loopback port, below those that systems hand out to
+// outgoing connections: one of them could take the port of a server that is
+// down for a restart.
+func FreePort() (int, error) {
+	const first, last = 10_000, 30_000
+	var err error
+	for range 100 {
+		port := first + rand.IntN(last-first)
+		var l net.Listener
+		if l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
+			return port, l.Close()
+		}
 	}
-	port := l.Addr().(*net.TCPAddr).Port
-	return port, l.Close()
+	return 0, fmt.Errorf("free port: %w", err)
 }
 
 // ready is what the server logs when it accepts connections.

@@ -43,7 +43,8 @@ func startCluster(t testing.TB) *Cluster {
 	t.Helper()
 	c := &Cluster{}
 	for range 3 {
-		bus := busPort(t)
+		bus, err := redisproc.FreePort()
+		must(t, err)
 		c.Nodes = append(c.Nodes, start(t, redisproc.Options{Args: []string{
 			"--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(bus),
 			"--cluster-node-timeout", "3000", "--cluster-require-full-coverage", "no",
@@ -67,14 +68,6 @@ func startCluster(t testing.TB) *Cluster {
 		})
 	}
 	return c
-}
-
-func busPort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func (c *Cluster) stop() {
