@@ -107,8 +107,10 @@ func (w *tickWriter) next() {
 	}
 }
 
-// sendWaiting stores the ticks that wait, until none does.
+// sendWaiting stores the ticks that wait, until none does. Its context may be
+// that of the client: once closed, it is the calls that say so.
 func (w *tickWriter) sendWaiting(ctx context.Context) {
+	ctx = context.WithoutCancel(ctx)
 	for {
 		w.mu.Lock()
 		batch := w.waiting[:min(batchTicks, len(w.waiting))]
