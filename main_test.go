@@ -57,7 +57,9 @@ var modes = []mode{
 					t.Error(err)
 				}
 			})
-			return srv.Config()
+			cfg := srv.Config()
+			cfg.SocketTimeout = 30 * time.Second // it is slow, above all beside other tests
+			return cfg
 		},
 	},
 }

@@ -306,7 +306,7 @@ func TestTickListsP10(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
 		n := 10_000
 		if s.mode.name == "embedded" {
-			n = 2_000 // it is slow, and no Redis
+			n = 500 // it is slow, and no Redis
 		}
 		ticks := make([]fulloncache.Tick, n)
 		for i := range ticks {
