@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -271,7 +270,7 @@ func TestFaultSlotMoves(t *testing.T) {
 // Faults one after the other under a running writer: in the end everybody
 // agrees. FULLON_CACHE_SOAK=1 goes on for three minutes.
 func TestFaultSoak(t *testing.T) {
-	long := os.Getenv("FULLON_CACHE_SOAK") != ""
+	long := testenv.Soak()
 	f := newFaults(t, nil)
 	stream := newModel(f.all)
 	f.one.cancel()

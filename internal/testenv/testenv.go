@@ -61,9 +61,16 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
+// Soak reports whether the faults are to be tested in their full form.
+func Soak() bool { return os.Getenv("FULLON_CACHE_SOAK") == "1" }
+
 // Context returns a context that ends with the test, and before a hang does.
 func Context(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	limit := 2 * time.Minute
+	if Soak() {
+		limit = time.Hour
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -238,7 +245,20 @@ func (s *Server) client(t testing.TB) rueidis.Client {
 }
 
 // Kill ends the server as a crash does.
-func (s *Server) Kill() { s.own().Kill() }
+func (s *Server) Kill() {
+	s.disconnect()
+	s.own().Kill()
+}
+
+// disconnect ends the admin connection, which the server is about to end.
+func (s *Server) disconnect() {
+	adminMu.Lock()
+	defer adminMu.Unlock()
+	if s.admin != nil {
+		s.admin.Close()
+		s.admin = nil
+	}
+}
 
 // Freeze stops the server without closing a connection.
 func (s *Server) Freeze(t testing.TB) { t.Helper(); must(t, s.own().Freeze()) }
@@ -252,6 +272,7 @@ func (s *Server) Restart(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
+	s.disconnect()
 	must(t, s.own().Restart(ctx))
 }
 
