@@ -97,7 +97,8 @@ var eventKinds = map[kv.Event]EventKind{
 
 // Close ends all subscriptions and the connection. Calls in flight return their
 // result or [ErrClosed], as do all later ones. No goroutine of the Client is
-// left when it returns. It can be called more than once.
+// left when it returns, but for one of the Redis client that sleeps up to 5 s
+// after a cluster's topology has changed. It can be called more than once.
 func (c *Client) Close() {
 	c.close.Do(func() {
 		c.Ticks.stop()
