@@ -70,6 +70,38 @@ func TestTickSetGet(t *testing.T) {
 	})
 }
 
+// P14: prices are floats. Here every digit that a Decimal can hold comes back, by
+// every way to a price.
+func TestTickKeepsEveryDigitP14(t *testing.T) {
+	conformance(t, func(s *suite, c *fulloncache.Client) {
+		mirror, err := s.open().Ticks.Mirror(s.ctx, "kraken")
+		must(s, err)
+		must(s, mirror.Ready(s.ctx))
+		stream := c.Ticks.Subscribe(s.ctx, btc)
+		for i, price := range []string{
+			"0.1", "0.30000000000000004", "9007199254740993", "1e-19", "1234567890123456789.0123456789012345678",
+			"99999999999999999999999999999999999999", "0.0000000000000000001", "1e37",
+		} {
+			want := tickOf(btc, price, i)
+			want.Volume = some(price)
+			must(s, c.Ticks.Set(s.ctx, want))
+			got, err := c.Ticks.Get(s.ctx, btc)
+			wantTick(s, got, err, want)
+			u := <-stream
+			wantTick(s, u.Update.Tick, u.Err, want)
+			for got, err := range c.Ticks.All(s.ctx) {
+				wantTick(s, got, err, want)
+			}
+			got, err = c.Ticks.Any(s.ctx, btc.Symbol)
+			wantTick(s, got, err, want)
+			testenv.Eventually(s, "the mirror", func() (bool, string) {
+				q, err := mirror.Get(btc)
+				return err == nil && q.Tick().Equal(want), fmt.Sprint(q, err)
+			})
+		}
+	})
+}
+
 // P15: a late tick overwrites a newer one.
 func TestTickOutdatedP15(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
