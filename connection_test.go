@@ -87,7 +87,7 @@ func TestOneRoundTripPerCall(t *testing.T) {
 	c := open(t, fulloncache.Config{URL: proxy.URL(), KeyPrefix: testenv.Prefix(t), FeedHeartbeat: time.Hour})
 	must(t, c.Ticks.Set(ctx, tickOf(btc, "1", 0)))
 	const delay = 200 * time.Millisecond
-	proxy.Slow(t, delay)
+	proxy.Slow(delay)
 	for name, call := range map[string]func() error{
 		"Set": func() error { return c.Ticks.Set(ctx, tickOf(btc, "2", 1)) },
 		"Get": func() error { _, err := c.Ticks.Get(ctx, btc); return err },

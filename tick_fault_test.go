@@ -189,10 +189,10 @@ func TestFaultCutOff(t *testing.T) {
 
 func TestFaultStalled(t *testing.T) {
 	f := newFaults(t, nil)
-	f.proxy.Stall(t)
+	f.proxy.Stall()
 	f.cut()
 	f.write() // in the gap
-	f.proxy.Flow(t)
+	f.proxy.Flow()
 	f.healed(tickOf(eth, "1", 0))
 }
 
@@ -224,7 +224,7 @@ func TestFaultClientKill(t *testing.T) {
 // The server ends a subscriber that does not take what it is sent.
 func TestFaultOutputBufferOverflow(t *testing.T) {
 	f := newFaults(t, func(c *fulloncache.Config) { c.FeedHeartbeat = 10 * time.Second }, "--client-output-buffer-limit", "pubsub 64kb 64kb 1")
-	f.proxy.Clog(t)
+	f.proxy.Clog()
 	large := "B " + strings.Repeat("x", 1<<20)
 	testenv.Eventually(t, "overflow", func() (bool, string) {
 		f.srv.Do(t, "PUBLISH", "db0:ticker_rev:kraken", large)
@@ -237,7 +237,7 @@ func TestFaultOutputBufferOverflow(t *testing.T) {
 	f.proxy.Cut()
 	f.cut()
 	f.proxy.Restore(t)
-	f.proxy.Unclog(t)
+	f.proxy.Unclog()
 	f.healed(tickOf(eth, "1", 0))
 }
 
@@ -315,9 +315,9 @@ func TestFaultSoak(t *testing.T) {
 			eventually(t, f.ev, fulloncache.EventFeedDisconnected, cutsBefore+1)
 			f.srv.Thaw(t)
 		case 4:
-			f.proxy.Stall(t)
+			f.proxy.Stall()
 			eventually(t, f.ev, fulloncache.EventFeedDisconnected, cutsBefore+1)
-			f.proxy.Flow(t)
+			f.proxy.Flow()
 		}
 		testenv.Eventually(t, "an error element and a reconnect", func() (bool, string) {
 			s, err := f.mirror.Feed("kraken")

@@ -179,7 +179,7 @@ func TestCallTimeout(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]func(testing.TB, *testenv.Server, *testenv.Proxy){
 		"frozen":  func(t testing.TB, s *testenv.Server, _ *testenv.Proxy) { s.Freeze(t) },
-		"stalled": func(t testing.TB, _ *testenv.Server, p *testenv.Proxy) { p.Stall(t) },
+		"stalled": func(t testing.TB, _ *testenv.Server, p *testenv.Proxy) { p.Stall() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -210,7 +210,7 @@ func TestCallTimeout(t *testing.T) {
 			if name == "frozen" {
 				srv.Thaw(t)
 			} else {
-				proxy.Flow(t)
+				proxy.Flow()
 			}
 			testenv.Eventually(t, "answer", func() (bool, string) {
 				_, err := get(ctx, c, "k")
@@ -312,7 +312,7 @@ func TestCallersWhoGiveUpAreNotHeldUp(t *testing.T) {
 		must(t, set(testenv.Context(t), c, "k", "v"))
 		proxy.Cut()
 		proxy.Restore(t)
-		proxy.Stall(t)
+		proxy.Stall()
 		noticed(t, c)
 		everyCall(t, c, near, "k")
 	})

@@ -547,12 +547,12 @@ func TestOpen(t *testing.T) {
 		},
 		"stalled": func(t testing.TB) string {
 			p := testenv.NewProxy(t, testenv.Redis(t).Addr())
-			p.Stall(t)
+			p.Stall()
 			return p.Addr()
 		},
 		"slow": func(t testing.TB) string {
 			p := testenv.NewProxy(t, testenv.Redis(t).Addr())
-			p.Slow(t, 700*time.Millisecond)
+			p.Slow(700 * time.Millisecond)
 			return p.Addr()
 		},
 		"blackholed": blackhole,

@@ -50,8 +50,8 @@ type confinement struct {
 var confined = []confinement{
 	{[]string{"github.com/jackc/pgx", "github.com/uptrace/bun", "github.com/pressly/goose", "modernc.org/sqlite"}, []string{"orm"}},
 	{[]string{"github.com/alicebob/miniredis"}, []string{"embedded"}},
-	{[]string{"github.com/prometheus"}, []string{"metrics", "cmd/fulloncache", "internal/testenv"}}, // toxiproxy wants a registry
+	{[]string{"github.com/prometheus"}, []string{"metrics", "cmd/fulloncache"}},
 	{[]string{"github.com/lmittmann/tint", "github.com/DeRuina/timberjack"}, []string{"logging"}},
 	{[]string{"github.com/spf13/cobra", "charm.land"}, []string{"cmd/fulloncache"}},
-	{[]string{"github.com/Shopify/toxiproxy", "go.uber.org/goleak", "pgregory.net/rapid", "github.com/google/go-cmp"}, []string{"internal/testenv"}},
+	{[]string{"go.uber.org/goleak", "pgregory.net/rapid", "github.com/google/go-cmp"}, []string{"internal/testenv"}},
 }
