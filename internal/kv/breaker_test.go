@@ -179,7 +179,7 @@ func TestCallTimeout(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]func(testing.TB, *testenv.Server, *testenv.Proxy){
 		"frozen":  func(t testing.TB, s *testenv.Server, _ *testenv.Proxy) { s.Freeze(t) },
-		"stalled": func(t testing.TB, _ *testenv.Server, p *testenv.Proxy) { p.Stall() },
+		"stalled": func(_ testing.TB, _ *testenv.Server, p *testenv.Proxy) { p.Stall() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

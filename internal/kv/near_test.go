@@ -292,7 +292,7 @@ func TestNearServesNothingOlderThanItsLimit(t *testing.T) {
 	const limit = 600 * time.Millisecond
 	for name, fault := range map[string]func(testing.TB, *testenv.Server, *testenv.Proxy){
 		"frozen":  func(t testing.TB, s *testenv.Server, _ *testenv.Proxy) { s.Freeze(t) },
-		"stalled": func(t testing.TB, _ *testenv.Server, p *testenv.Proxy) { p.Stall() },
+		"stalled": func(_ testing.TB, _ *testenv.Server, p *testenv.Proxy) { p.Stall() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
