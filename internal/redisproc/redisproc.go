@@ -216,12 +216,6 @@ func (s *Server) process() *os.Process {
 	return s.cmd.Process
 }
 
-// Freeze stops the process without ending it: connections stay, nothing answers.
-func (s *Server) Freeze() error { return s.process().Signal(syscall.SIGSTOP) }
-
-// Thaw lets a frozen process go on.
-func (s *Server) Thaw() error { return s.process().Signal(syscall.SIGCONT) }
-
 // Kill ends the process as a crash would, and waits for its end.
 func (s *Server) Kill() { s.end(syscall.SIGKILL) }
 
