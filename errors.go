@@ -9,7 +9,7 @@ import (
 
 // The errors to branch on with errors.Is. Those with details come as a type
 // that matches: see [StaleError], [CorruptError], [ConfigError],
-// [UnavailableError] and [BatchError].
+// [UnavailableError], [LoadError] and [BatchError].
 var (
 	// ErrNotFound says that the value is absent: the server answered, and it is not there.
 	ErrNotFound = errors.New("not found")
@@ -17,9 +17,15 @@ var (
 	ErrStale = errors.New("stale")
 	// ErrOutdated says that the write is older than what is stored; nothing was changed.
 	ErrOutdated = errors.New("outdated: a newer value is stored")
-	// ErrUnavailable says that Redis cannot answer now; whether the value exists
-	// is unknown. See [UnavailableError].
-	ErrUnavailable = errors.New("redis unavailable")
+	// ErrDuplicate says that the database has such a row already; nothing was
+	// changed.
+	ErrDuplicate = errors.New("already exists")
+	// ErrForeignKey says that a row refers to one that does not exist, or cannot be
+	// deleted while others refer to it; nothing was changed.
+	ErrForeignKey = errors.New("violates a reference")
+	// ErrUnavailable says that Redis, or the database behind it, cannot answer now;
+	// whether the value exists is unknown. See [UnavailableError] and [LoadError].
+	ErrUnavailable = errors.New("unavailable")
 	// ErrCorrupt says that what is stored cannot be read. See [CorruptError].
 	ErrCorrupt = errors.New("corrupt value")
 	// ErrInvalid says that the caller's input is unusable; nothing was written.
@@ -128,6 +134,24 @@ func (e *UnavailableError) Is(target error) bool { return target == ErrUnavailab
 
 // Unwrap returns the cause.
 func (e *UnavailableError) Unwrap() error { return e.Err }
+
+// LoadError is the [ErrUnavailable] of a value that is not cached and could not be
+// read from the database.
+type LoadError struct {
+	Key string // Key is the value's key in Redis.
+	Err error  // Err is what the database said.
+}
+
+// Error names the key and the cause.
+func (e *LoadError) Error() string {
+	return fmt.Sprintf("database unavailable: load %q: %v", e.Key, e.Err)
+}
+
+// Is matches [ErrUnavailable].
+func (e *LoadError) Is(target error) bool { return target == ErrUnavailable }
+
+// Unwrap returns the cause.
+func (e *LoadError) Unwrap() error { return e.Err }
 
 // BatchError is what a call on many elements returns if some failed. Errs has
 // one entry per element, in the order given, nil for those that succeeded.

@@ -1,0 +1,242 @@
+package fulloncache
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Side is the side of an order or a trade.
+type Side string
+
+// The sides.
+const (
+	Buy  Side = "buy"
+	Sell Side = "sell"
+)
+
+// Validate returns [ErrInvalid] unless it is [Buy] or [Sell].
+func (s Side) Validate() error {
+	if s != Buy && s != Sell {
+		return fmt.Errorf("%w: side %s: want buy or sell", ErrInvalid, printable(string(s)))
+	}
+	return nil
+}
+
+// OrderStatus is where an order is on its way. The database of older programs
+// has other spellings ("Open"), which are kept as they are: compare with
+// [OrderStatus.Is].
+type OrderStatus string
+
+// The statuses of an order. The last five are final.
+const (
+	OrderNew       OrderStatus = "new"              // OrderNew: not sent to the exchange yet.
+	OrderPending   OrderStatus = "pending"          // OrderPending: sent, not confirmed.
+	OrderOpen      OrderStatus = "open"             // OrderOpen: the exchange has it.
+	OrderPartial   OrderStatus = "partially_filled" // OrderPartial: open, and filled in part.
+	OrderFilled    OrderStatus = "closed"           // OrderFilled: filled to the end.
+	OrderCancelled OrderStatus = "canceled"         // OrderCancelled: taken back, maybe after fills.
+	OrderRejected  OrderStatus = "rejected"         // OrderRejected: the exchange refused it.
+	OrderExpired   OrderStatus = "expired"          // OrderExpired: its time ran out.
+	OrderError     OrderStatus = "error"            // OrderError: it failed before the exchange had it.
+)
+
+var (
+	openStatuses  = []OrderStatus{OrderNew, OrderPending, OrderOpen, OrderPartial}
+	finalStatuses = []OrderStatus{OrderFilled, OrderCancelled, OrderRejected, OrderExpired, OrderError}
+	// What else programs write for the same.
+	statusSynonyms = map[string]OrderStatus{"cancelled": OrderCancelled, "cancel": OrderCancelled, "filled": OrderFilled}
+)
+
+// OpenStatuses are the statuses of orders that can still be filled, in every
+// spelling that [OrderStatus.Canonical] knows, in lower case.
+func OpenStatuses() []OrderStatus { return slices.Clone(openStatuses) }
+
+// Canonical returns the status as this package spells it; ok is false, and the
+// status as it was, if it is unknown.
+func (s OrderStatus) Canonical() (status OrderStatus, ok bool) {
+	lower := OrderStatus(strings.ToLower(string(s)))
+	if synonym, ok := statusSynonyms[string(lower)]; ok {
+		return synonym, true
+	}
+	if slices.Contains(openStatuses, lower) || slices.Contains(finalStatuses, lower) {
+		return lower, true
+	}
+	return s, false
+}
+
+// Is reports whether both are the same status, however they are spelt.
+func (s OrderStatus) Is(o OrderStatus) bool {
+	a, _ := s.Canonical()
+	b, _ := o.Canonical()
+	return a == b
+}
+
+// Final reports whether an order of this status can be filled no more.
+func (s OrderStatus) Final() bool {
+	c, _ := s.Canonical()
+	return slices.Contains(finalStatuses, c)
+}
+
+// Validate returns [ErrInvalid] if the status is unknown.
+func (s OrderStatus) Validate() error {
+	if _, ok := s.Canonical(); !ok {
+		return fmt.Errorf("%w: status %s: want one of %v or %v", ErrInvalid, printable(string(s)), openStatuses, finalStatuses)
+	}
+	return nil
+}
+
+// Order is what a bot asks of an exchange.
+type Order struct {
+	Market
+	// ID is the order's own id, which its bot gives it: unique per exchange, at
+	// most 64 bytes. One that came into the database without has its number there.
+	ID string `json:"order_id"`
+	// ExOrderID is the id that the exchange gave it; "" before it has it.
+	ExOrderID string `json:"ex_order_id,omitempty"`
+	// RecordID is the number of its row in the database; 0 before it is stored.
+	RecordID int64 `json:"record_id,omitzero"`
+	// BotID, UserID, ExchangeID and CatExchangeID are whose order it is, in the
+	// database: the bot, its user, the account, the exchange in the catalogue.
+	BotID         int64 `json:"bot_id,omitzero"`
+	UserID        int64 `json:"uid,omitzero"`
+	ExchangeID    int64 `json:"ex_id,omitzero"`
+	CatExchangeID int64 `json:"cat_ex_id,omitzero"`
+
+	Type   string  `json:"order_type"` // Type is as the exchange names it: market, limit, stop-loss.
+	Side   Side    `json:"side"`
+	Volume Decimal `json:"volume"` // Volume is what to trade, in units of the base.
+	// FinalVolume is what was filled of it; absent while nothing is known.
+	FinalVolume NullDecimal `json:"final_volume,omitzero"`
+	// Price is the limit; absent for an order at the market's price. PLimit is the
+	// second price of orders that have one: a stop's limit.
+	Price  NullDecimal `json:"price,omitzero"`
+	PLimit NullDecimal `json:"plimit,omitzero"`
+	// Tick is the market's price when the order was made.
+	Tick     NullDecimal `json:"tick,omitzero"`
+	Leverage NullDecimal `json:"leverage,omitzero"`
+	Futures  bool        `json:"futures,omitzero"`
+	Status   OrderStatus `json:"status"`
+	Command  string      `json:"command,omitempty"` // Command is the bot's instruction to who executes it.
+	Reason   string      `json:"reason,omitempty"`  // Reason is why the bot made it.
+	// Time is the order's own time, kept as given, to the nanosecond.
+	Time time.Time `json:"time"`
+}
+
+// maxOrderID bounds the ids of orders and trades, in bytes, as the database does.
+const maxOrderID = 64
+
+// field is a number that may be absent, with its name.
+type field struct {
+	name  string
+	value *NullDecimal
+}
+
+// notNegative returns ErrInvalid for the first number that is there and negative.
+func notNegative(what string, fields []field) error {
+	for _, f := range fields {
+		if f.value.Valid && f.value.Decimal.Sign() < 0 {
+			return fmt.Errorf("%w: %s: %s %s: want at least 0", ErrInvalid, what, f.name, *f.value)
+		}
+	}
+	return nil
+}
+
+func equalNumbers(a, b []field) bool {
+	for i := range a {
+		if !a[i].value.Equal(*b[i].value) {
+			return false
+		}
+	}
+	return true
+}
+
+// validTime refuses times that no program means: what is missing, or in the
+// wrong unit.
+func validTime(what string, t time.Time) error {
+	if y := t.UTC().Year(); t.IsZero() || y < 1970 || y > 9999 {
+		return fmt.Errorf("%w: %s: time %s: want one from 1970 to 9999", ErrInvalid, what, t)
+	}
+	return nil
+}
+
+// validRef refuses an id that its maker gave as text.
+func validRef(what, name, id string, required bool) error {
+	switch {
+	case id == "" && required:
+		return fmt.Errorf("%w: %s: %s is empty", ErrInvalid, what, name)
+	case len(id) > maxOrderID:
+		return fmt.Errorf("%w: %s: %s has %d bytes: want at most %d", ErrInvalid, what, name, len(id), maxOrderID)
+	case !storable(id):
+		return fmt.Errorf("%w: %s: %s %q: want UTF-8 without null bytes", ErrInvalid, what, name, id)
+	}
+	return nil
+}
+
+func (o *Order) numbers() []field {
+	return []field{
+		{"final_volume", &o.FinalVolume}, {"price", &o.Price}, {"plimit", &o.PLimit}, {"tick", &o.Tick}, {"leverage", &o.Leverage},
+	}
+}
+
+// Validate returns [ErrInvalid], naming the field, unless the order can be
+// stored: a market, an id, a type, a side, a status, a positive volume, nothing
+// negative, a time.
+func (o Order) Validate() error {
+	if err := o.Market.Validate(); err != nil {
+		return err
+	}
+	if err := validRef("order "+o.Market.String(), "order_id", o.ID, true); err != nil {
+		return err
+	}
+	what := "order " + o.Market.String() + " " + printable(o.ID)
+	if err := validRef(what, "ex_order_id", o.ExOrderID, false); err != nil {
+		return err
+	}
+	for _, id := range []struct {
+		name  string
+		value int64
+	}{
+		{"record_id", o.RecordID}, {"bot_id", o.BotID}, {"uid", o.UserID}, {"ex_id", o.ExchangeID}, {"cat_ex_id", o.CatExchangeID},
+	} {
+		if err := validID(id.name, id.value, 0); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+	}
+	for _, text := range []struct{ name, value string }{
+		{"exchange", o.Exchange}, {"symbol", o.Symbol}, {"order_type", o.Type}, {"command", o.Command}, {"reason", o.Reason},
+	} {
+		if !storable(text.value) || text.value == "" && text.name == "order_type" {
+			return fmt.Errorf("%w: %s: %s %q: want UTF-8 without null bytes", ErrInvalid, what, text.name, text.value)
+		}
+	}
+	if err := o.Side.Validate(); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if err := o.Status.Validate(); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if o.Volume.Sign() <= 0 {
+		return fmt.Errorf("%w: %s: volume %s: want more than 0", ErrInvalid, what, o.Volume)
+	}
+	if err := notNegative(what, o.numbers()); err != nil {
+		return err
+	}
+	return validTime(what, o.Time)
+}
+
+// Equal reports whether both say the same about the same order, numbers compared
+// as numbers and times as instants.
+func (o Order) Equal(p Order) bool {
+	if !equalNumbers(o.numbers(), p.numbers()) || !o.Volume.Equal(p.Volume) || !o.Time.Equal(p.Time) {
+		return false
+	}
+	for _, x := range []*Order{&o, &p} {
+		for _, f := range x.numbers() {
+			*f.value = NullDecimal{}
+		}
+		x.Volume, x.Time = Decimal{}, time.Time{}
+	}
+	return o == p
+}

@@ -1,0 +1,63 @@
+package fulloncache
+
+import (
+	"fmt"
+	"time"
+)
+
+// User is somebody who trades, or looks after those who do.
+type User struct {
+	ID   int64  `json:"uid,omitzero"` // ID is the database's id, 0 before it is stored.
+	Mail string `json:"mail"`         // Mail is unique.
+	// Password is the hash of the password, F2A the secret of the second factor.
+	// Neither is ever printed or put into JSON.
+	Password  string `json:"-"`
+	F2A       string `json:"-"`
+	Role      string `json:"role"`
+	Name      string `json:"name"`
+	LastName  string `json:"lastname"`
+	Phone     string `json:"phone,omitempty"`
+	IDNum     string `json:"id_num,omitempty"` // IDNum is the number of an identity document.
+	Note      string `json:"note,omitempty"`
+	ManagerID int64  `json:"manager,omitzero"` // ManagerID is the user who looks after this one, 0 if nobody.
+	Active    bool   `json:"active"`
+	// Created is when the user was stored first, to the microsecond. The store
+	// fills it.
+	Created time.Time `json:"timestamp,omitzero"`
+}
+
+// String names the user, without secrets.
+func (u User) String() string { return fmt.Sprintf("user %d %s", u.ID, printable(u.Mail)) }
+
+// GoString is String: a secret must not get into a log by way of %#v.
+func (u User) GoString() string { return u.String() }
+
+// Validate returns [ErrInvalid], naming the field, unless the user can be stored:
+// a mail address and texts that the database can hold.
+func (u User) Validate() error {
+	if err := validID("uid", u.ID, 0); err != nil {
+		return err
+	}
+	if err := validID("manager", u.ManagerID, 0); err != nil {
+		return err
+	}
+	if err := storedName("mail", u.Mail); err != nil {
+		return err
+	}
+	for _, text := range []struct{ field, value string }{
+		{"password", u.Password}, {"f2a", u.F2A}, {"role", u.Role}, {"name", u.Name}, {"lastname", u.LastName},
+		{"phone", u.Phone}, {"id_num", u.IDNum}, {"note", u.Note},
+	} {
+		if !storable(text.value) {
+			return fmt.Errorf("%w: %s: %s: want UTF-8 without null bytes", ErrInvalid, u, text.field)
+		}
+	}
+	return nil
+}
+
+// Equal reports whether both say the same about the same user.
+func (u User) Equal(o User) bool {
+	same := u.Created.Equal(o.Created)
+	u.Created, o.Created = time.Time{}, time.Time{}
+	return same && u == o
+}
