@@ -2,7 +2,6 @@ package fulloncache
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -27,10 +26,10 @@ import (
 //	for key, err := range c.Base.Keys(ctx, "tickers:*") { … }
 type BaseCache struct {
 	*observer
-	kv   *kv.Client
-	keys keys.Space
-	mode string
-	cap  int
+	kv     *kv.Client
+	keys   keys.Space
+	mode   string
+	errors errorQueue
 }
 
 func newBaseCache(cfg Config, db *kv.Client, space keys.Space) *BaseCache {
@@ -43,7 +42,7 @@ func newBaseCache(cfg Config, db *kv.Client, space keys.Space) *BaseCache {
 	case cfg.SentinelMaster != "":
 		mode = "sentinel"
 	}
-	return &BaseCache{observer: newObserver("base", cfg), kv: db, keys: space, mode: mode, cap: cfg.ErrorQueueCap}
+	return &BaseCache{observer: newObserver("base", cfg), kv: db, keys: space, mode: mode, errors: errorQueue{db, cfg.ErrorQueueCap}}
 }
 
 // Ping asks every master for a sign of life. It returns [ErrUnavailable] if one
@@ -272,12 +271,7 @@ func (b *BaseCache) PushGlobalError(ctx context.Context, e GlobalError) (err err
 		e.Time = time.Now()
 	}
 	e.Time = e.Time.UTC()
-	text, err := json.Marshal(e)
-	if err != nil {
-		return fmt.Errorf("%w: global error: %w", ErrInvalid, err)
-	}
-	_, err = b.kv.Run(ctx, kv.ListPush, []string{b.keys.GlobalError()}, []string{strconv.Itoa(b.cap), string(text)})
-	return redisError(b.keys.GlobalError(), err)
+	return b.errors.push(ctx, b.keys.GlobalError(), e)
 }
 
 // PopGlobalError takes the oldest error off the queue, waiting up to wait for
@@ -286,47 +280,10 @@ func (b *BaseCache) PushGlobalError(ctx context.Context, e GlobalError) (err err
 func (b *BaseCache) PopGlobalError(ctx context.Context, wait time.Duration) (e GlobalError, err error) {
 	call := b.begin(ctx, "base.pop_global_error", Market{})
 	defer func() { call.end(ctx, err) }()
-	key := b.keys.GlobalError()
-	text, err := b.pop(ctx, key, wait)
-	if err != nil {
-		return e, err
-	}
-	if err := json.Unmarshal([]byte(text), &e); err != nil {
-		return GlobalError{}, &CorruptError{Key: key, Err: fmt.Errorf("element %q: %w", text, err)}
+	if err := b.errors.pop(ctx, b.keys.GlobalError(), wait, &e); err != nil {
+		return GlobalError{}, err
 	}
 	return e, nil
-}
-
-// pop takes the first element off a list. A blocking pop whose caller gives up
-// can lose the element it was just given, so the wait moves the head to where it
-// is, which changes nothing, and the pop itself does not wait.
-func (b *BaseCache) pop(ctx context.Context, key string, wait time.Duration) (string, error) {
-	if wait < 0 {
-		return "", fmt.Errorf("%w: wait %s: want at least 0", ErrInvalid, wait)
-	}
-	for deadline := time.Now().Add(wait); ; {
-		if err := ctx.Err(); err != nil {
-			return "", err
-		}
-		// Once sent, the pop is awaited whatever the caller does meanwhile.
-		reply, err := b.kv.Do(context.WithoutCancel(ctx), b.kv.B().Lpop().Key(key).Build())
-		if !kv.IsNil(err) {
-			text, _ := reply.ToString()
-			return text, redisError(key, err)
-		}
-		left := time.Until(deadline)
-		if left <= 0 {
-			return "", ErrNotFound
-		}
-		// Redis takes a wait of 0 as for ever; a millisecond is its least.
-		left = max(left, time.Millisecond)
-		cmd := b.kv.B().Blmove().Source(key).Destination(key).Left().Left().Timeout(left.Seconds()).Build()
-		// It looks for waits that are over ten times a second.
-		const late = 200 * time.Millisecond
-		if _, err := b.kv.Block(ctx, left+late, cmd); err != nil && !kv.IsNil(err) {
-			return "", redisError(key, err)
-		}
-	}
 }
 
 // redisError names the key where a value of another Redis type is in the way.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fullon/fulloncache/internal/keys"
@@ -27,6 +28,10 @@ type Client struct {
 	// Base tells how the server is, lists and clears keys, and holds the queue of
 	// errors of all components.
 	Base *BaseCache
+	// Exchanges knows the exchanges, and who has an account where.
+	Exchanges *ExchangeCache
+	// Symbols knows how exactly each exchange trades what.
+	Symbols *SymbolCache
 	// Ticks holds the live prices.
 	Ticks *TickCache
 
@@ -61,6 +66,7 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 		}
 	}
 	connection := newObserver("connection", cfg)
+	var c atomic.Pointer[Client] // events come before it is there
 	db, err := kv.Open(ctx, kv.Options{
 		Network: to.network, Addrs: to.addrs,
 		Username: to.username, Password: to.password, DB: to.db, TLS: encryption,
@@ -73,6 +79,10 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 		},
 		Closed: ErrClosed,
 		OnEvent: func(e kv.Event, subject string, err error) {
+			if c := c.Load(); c != nil && e == kv.Reconnected {
+				c.Exchanges.distrust()
+				c.Symbols.cache.Distrust()
+			}
 			connection.event(eventKinds[e], subject, err)
 		},
 	})
@@ -80,12 +90,20 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("connect to redis at %v: %w", to.addrs, err)
 	}
 	space := keys.New(cfg.KeyPrefix, to.db, cfg.ClusterMode)
-	return &Client{
-		Base:  newBaseCache(cfg, db, space),
-		Ticks: newTickCache(cfg, db, space, connection),
-		cfg:   cfg,
-		kv:    db,
-	}, nil
+	exchanges, ticks := newExchangeCache(cfg, db, space), newTickCache(cfg, db, space, connection)
+	symbols := newSymbolCache(cfg, db, space, exchanges, ticks)
+	if ticks.precision == nil {
+		ticks.precision = symbols
+	}
+	c.Store(&Client{
+		Base:      newBaseCache(cfg, db, space),
+		Exchanges: exchanges,
+		Symbols:   symbols,
+		Ticks:     ticks,
+		cfg:       cfg,
+		kv:        db,
+	})
+	return c.Load(), nil
 }
 
 var eventKinds = map[kv.Event]EventKind{

@@ -74,10 +74,18 @@ type Config struct {
 	// "." and "-". Every key and channel begins with it.
 	KeyPrefix string `env:"CACHE_KEY_PREFIX"`
 
-	// TTLExchange is how long an exchange stays cached. Defaults to 24 h.
+	// TTLExchange is how long an exchange is good for once it was read from the
+	// database, less up to a tenth, so that not all are read anew at once. Defaults
+	// to 24 h.
 	TTLExchange time.Duration `env:"CACHE_TTL_EXCHANGE"`
-	// TTLSymbol is how long a symbol stays cached. Defaults to 24 h.
+	// TTLSymbol is the same for symbols. Defaults to 24 h.
 	TTLSymbol time.Duration `env:"CACHE_TTL_SYMBOL"`
+	// TTLNegative is how long the cache believes that the database does not have
+	// something. Defaults to 10 s.
+	TTLNegative time.Duration `env:"CACHE_TTL_NEGATIVE"`
+	// LoadTimeout bounds a query of the database that the cache waits for.
+	// Defaults to 5 s.
+	LoadTimeout time.Duration `env:"CACHE_LOAD_TIMEOUT"`
 	// TTLOrder is how long a cancelled order stays. Defaults to 1 h.
 	TTLOrder time.Duration `env:"CACHE_TTL_ORDER"`
 	// TTLOrderFinal is how long an order that is otherwise final stays. Defaults to 24 h.
@@ -112,6 +120,11 @@ type Config struct {
 	// as zero. Defaults to 2.
 	DustLimit int `env:"CACHE_DUST_LIMIT"`
 
+	// ExchangeStore and SymbolStore are the database behind [Client].Exchanges and
+	// [Client].Symbols: repositories of the package orm. Without them the two caches
+	// answer what other processes have read, and nothing else.
+	ExchangeStore ExchangeStore
+	SymbolStore   SymbolStore
 	// QuoteDecimals overrides the decimals of currencies for [TickCache.RoundQuote].
 	QuoteDecimals map[string]int
 	// Logger receives what has no caller to return to, and at DEBUG one record
@@ -141,6 +154,8 @@ func defaults() Config {
 		ConnectTimeout:   5 * time.Second,
 		TTLExchange:      24 * time.Hour,
 		TTLSymbol:        24 * time.Hour,
+		TTLNegative:      10 * time.Second,
+		LoadTimeout:      5 * time.Second,
 		TTLOrder:         time.Hour,
 		TTLOrderFinal:    24 * time.Hour,
 		NearMaxStaleness: 2 * time.Second,
@@ -281,6 +296,8 @@ func (c Config) validate() error {
 		{"REDIS_SOCKET_CONNECT_TIMEOUT", c.ConnectTimeout, 10 * time.Millisecond, time.Hour},
 		{"CACHE_TTL_EXCHANGE", c.TTLExchange, time.Second, 10 * 365 * 24 * time.Hour},
 		{"CACHE_TTL_SYMBOL", c.TTLSymbol, time.Second, 10 * 365 * 24 * time.Hour},
+		{"CACHE_TTL_NEGATIVE", c.TTLNegative, 10 * time.Millisecond, time.Hour},
+		{"CACHE_LOAD_TIMEOUT", c.LoadTimeout, 10 * time.Millisecond, time.Hour},
 		{"CACHE_TTL_ORDER", c.TTLOrder, time.Second, 10 * 365 * 24 * time.Hour},
 		{"CACHE_TTL_ORDER_FINAL", c.TTLOrderFinal, time.Second, 10 * 365 * 24 * time.Hour},
 		{"CACHE_NEAR_MAX_STALENESS", c.NearMaxStaleness, 100 * time.Millisecond, time.Hour},

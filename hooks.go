@@ -2,8 +2,11 @@ package fulloncache
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
+
+	"github.com/fullon/fulloncache/internal/aside"
 )
 
 // Hooks watch a [Client]: every operation and every event. Both functions are
@@ -45,10 +48,11 @@ func (h Hit) String() string {
 	return [...]string{"", "hit", "miss"}[h]
 }
 
-// Event is something that happened to the connection.
+// Event is something that happened and that no caller, or not every caller, is
+// told.
 type Event struct {
 	Kind    EventKind
-	Subject string // Subject is what it happened to: an exchange's feed, a breaker's node, a near cache.
+	Subject string // Subject is what it happened to: an exchange's feed, a breaker's node, a near cache, a key.
 	Err     error  // Err is the cause, where there is one.
 	Time    time.Time
 }
@@ -64,11 +68,17 @@ const (
 	EventNearFlushed                           // EventNearFlushed: the near cache lost its invalidations and was emptied.
 	EventFeedDisconnected                      // EventFeedDisconnected: a subscription is cut off.
 	EventFeedConnected                         // EventFeedConnected: a subscription is complete (again).
+	EventLoadFailed                            // EventLoadFailed: the database could not be read; the cache may answer with older values.
+	EventCorrupt                               // EventCorrupt: what Redis held cannot be read; it is read anew from the database.
+	EventNotCached                             // EventNotCached: what was read from, or written to, the database could not be told to Redis.
 )
 
 // String returns the kind in snake case: "breaker_opened".
 func (k EventKind) String() string {
-	names := [...]string{"", "reconnected", "breaker_opened", "breaker_closed", "near_flushed", "feed_disconnected", "feed_connected"}
+	names := [...]string{
+		"", "reconnected", "breaker_opened", "breaker_closed", "near_flushed", "feed_disconnected", "feed_connected",
+		"load_failed", "corrupt", "not_cached",
+	}
 	if k < 1 || int(k) >= len(names) {
 		return "unknown"
 	}
@@ -138,6 +148,37 @@ func (c *call) end(ctx context.Context, err error) {
 	c.o.log.LogAttrs(ctx, slog.LevelDebug, c.name, attrs...)
 }
 
+// near notes whether the near cache answered; where several were asked, whether
+// all did.
+func (c *call) near(hit bool) {
+	switch {
+	case !hit:
+		c.hit = HitMiss
+	case c.hit == HitNone:
+		c.hit = HitNear
+	}
+}
+
+// asideEvents are the engine's events as the hooks see them.
+var asideEvents = map[aside.Event]EventKind{
+	aside.LoadFailed:  EventLoadFailed,
+	aside.Corrupt:     EventCorrupt,
+	aside.NotStored:   EventNotCached,
+	aside.NotReleased: EventNotCached,
+}
+
+// aside reports an event of a cache of the database's rows.
+func (o *observer) aside(e aside.Event, key string, err error) {
+	var element *elementError
+	switch {
+	case e == aside.Corrupt && errors.As(err, &element):
+		err = &CorruptError{Key: key, Field: element.name, Err: element.err}
+	case e == aside.Corrupt:
+		err = &CorruptError{Key: key, Err: err}
+	}
+	o.event(asideEvents[e], key, err)
+}
+
 // event reports an event to the hooks and the log.
 func (o *observer) event(kind EventKind, subject string, err error) {
 	for _, h := range o.hooks {
@@ -146,7 +187,8 @@ func (o *observer) event(kind EventKind, subject string, err error) {
 		}
 	}
 	level := slog.LevelInfo
-	if kind == EventBreakerOpened || kind == EventFeedDisconnected {
+	switch kind {
+	case EventBreakerOpened, EventFeedDisconnected, EventLoadFailed, EventCorrupt, EventNotCached:
 		level = slog.LevelWarn
 	}
 	attrs := []slog.Attr{slog.String("subject", subject)}

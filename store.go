@@ -1,6 +1,12 @@
 package fulloncache
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/fullon/fulloncache/internal/aside"
+)
 
 // ExchangeStore is the record of exchanges and accounts behind the
 // [ExchangeCache]: the package orm's ExchangeRepository, or a program's own.
@@ -51,3 +57,36 @@ type Upserted struct {
 	Added   int `json:"added"`
 	Updated int `json:"updated"`
 }
+
+// errNoStore says that there is no database to ask.
+func errNoStore(setting string) error {
+	return fmt.Errorf("%w: no database is configured: set Config.%s", ErrUnsupported, setting)
+}
+
+// absent tells what does not exist from what could not be read.
+func absent(err error) (found bool, _ error) {
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return false, err
+}
+
+// loadError is the public form of an engine's error.
+func loadError(err error) error {
+	var failed *aside.LoadError
+	if errors.As(err, &failed) {
+		return &LoadError{Key: failed.Key, Err: failed.Err}
+	}
+	return err
+}
+
+// elementError is what is wrong with one element of an entry.
+type elementError struct {
+	name string
+	err  error
+}
+
+func (e *elementError) Error() string { return fmt.Sprintf("element %q: %v", e.name, e.err) }
+
+// Unwrap returns the cause.
+func (e *elementError) Unwrap() error { return e.err }

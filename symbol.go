@@ -1,7 +1,9 @@
 package fulloncache
 
 import (
+	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -96,4 +98,84 @@ func (s Symbol) Equal(o Symbol) bool {
 	s.OrderMin, o.OrderMin = NullDecimal{}, NullDecimal{}
 	s.Loaded, o.Loaded = time.Time{}, time.Time{}
 	return same && s == o
+}
+
+// encode writes the symbol as Redis holds it.
+func (s Symbol) encode() string {
+	o := jsonObject{make([]byte, 0, 256)}
+	o.text("exchange", s.Exchange, true)
+	o.text("symbol", s.Symbol, true)
+	o.whole("symbol_id", s.ID, false)
+	o.whole("cat_ex_id", s.CatExchangeID, false)
+	o.text("base", s.Base, true)
+	o.text("quote", s.Quote, false)
+	o.text("ex_base", s.ExBase, false)
+	o.whole("decimals", int64(s.Decimals), true)
+	o.whole("lot_decimals", int64(s.LotDecimals), true)
+	o.decimal("order_min", s.OrderMin)
+	o.text("updateframe", s.UpdateFrame, false)
+	o.whole("backtest", int64(s.Backtest), false)
+	o.flag("futures", s.Futures)
+	o.flag("only_ticker", s.OnlyTicker)
+	return o.String()
+}
+
+// decodeSymbol reads what encode writes, and any other JSON of the same.
+func decodeSymbol(text string) (s Symbol, err error) {
+	if !flatJSON(text, s.set) {
+		s = Symbol{}
+		if err := json.Unmarshal([]byte(text), &s); err != nil {
+			return Symbol{}, err
+		}
+	}
+	// What no write takes was not written by one: never let it look right.
+	return s, s.Validate()
+}
+
+// set sets a field by its name in JSON; false if the value does not fit.
+func (s *Symbol) set(name, value string, text bool) bool {
+	if text {
+		switch name {
+		case "exchange":
+			s.Exchange = value
+		case "symbol":
+			s.Symbol = value
+		case "base":
+			s.Base = value
+		case "quote":
+			s.Quote = value
+		case "ex_base":
+			s.ExBase = value
+		case "updateframe":
+			s.UpdateFrame = value
+		default:
+			return false
+		}
+		return true
+	}
+	var err error
+	switch name {
+	case "symbol_id":
+		s.ID, err = strconv.ParseInt(value, 10, 64)
+	case "cat_ex_id":
+		s.CatExchangeID, err = strconv.ParseInt(value, 10, 64)
+	case "decimals":
+		s.Decimals, err = strconv.Atoi(value)
+	case "lot_decimals":
+		s.LotDecimals, err = strconv.Atoi(value)
+	case "backtest":
+		s.Backtest, err = strconv.Atoi(value)
+	case "order_min":
+		s.OrderMin.Decimal, err = ParseDecimal(value)
+		s.OrderMin.Valid = true
+	case "futures":
+		s.Futures = value == "true"
+		return s.Futures
+	case "only_ticker":
+		s.OnlyTicker = value == "true"
+		return s.OnlyTicker
+	default:
+		return false
+	}
+	return err == nil
 }

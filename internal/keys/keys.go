@@ -78,6 +78,48 @@ func (s Space) Exchanges() string { return s.prefix + "exchanges" }
 // Set of exchanges as given. No TTL.
 func (s Space) TickCrawlerExchanges() string { return s.prefix + "tick_crawlers" }
 
+// Exchange is a user's account at an exchange, from the database.
+// Hash: the account's id → JSON, and "" → when it was read and how long that is
+// good for, see internal/aside. TTL twice CACHE_TTL_EXCHANGE.
+func (s Space) Exchange(id int64) string {
+	return s.tagged("exchange:", strconv.FormatInt(id, 10), "")
+}
+
+// UserExchanges is a user's accounts.
+// Hash: an account's id → JSON, and "" as in Exchange. TTL as Exchange.
+func (s Space) UserExchanges(user int64) string {
+	return s.tagged("user_exchanges:", strconv.FormatInt(user, 10), "")
+}
+
+// CatExchanges is the catalogue of exchanges with their parameters.
+// Hash: an exchange's name → JSON, and "" as in Exchange. TTL as Exchange.
+func (s Space) CatExchanges() string {
+	// It has no identifier: what shares its slot is tagged with its name.
+	return s.tagged("", "cat_exchanges", "")
+}
+
+// ExchangeGeneration is the generation of all that is cached about exchanges:
+// what carries an earlier one no longer counts.
+// String, a counter that is at least the server's time in microseconds. No TTL.
+func (s Space) ExchangeGeneration() string { return s.prefix + "exchange_generation" }
+
+// Symbols is what the database knows of an exchange's symbols.
+// Hash: a symbol as given → JSON, and "" as in Exchange. TTL twice
+// CACHE_TTL_SYMBOL.
+func (s Space) Symbols(exchange string) string {
+	return s.tagged("symbols:", exchange, "")
+}
+
+// SymbolGeneration is the generation of all cached symbols, as ExchangeGeneration
+// is of exchanges. No TTL.
+func (s Space) SymbolGeneration() string { return s.prefix + "symbol_generation" }
+
+// WSError is the queue of errors of an exchange's WebSocket connections.
+// List of JSON, oldest first, capped. No TTL.
+func (s Space) WSError(exchange string) string {
+	return s.tagged("ws_error:", exchange, "")
+}
+
 // GlobalError is the queue of errors of all components.
 // List of JSON, oldest first, capped. No TTL.
 func (s Space) GlobalError() string { return s.prefix + "global_error" }
@@ -111,6 +153,8 @@ func (s Space) Patterns() []string {
 	return []string{
 		"tickers:*", "ticker_symbols:*", "ticker_rev:*", "tick_crawlers:*",
 		"tick_crawlers", "exchanges", "global_error",
+		"exchange:*", "user_exchanges:*", "cat_exchanges", "cat_exchanges:*", "{cat_exchanges}*", "exchange_generation",
+		"symbols:*", "symbol_generation", "ws_error:*",
 	}
 }
 
