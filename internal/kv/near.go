@@ -49,8 +49,8 @@ func NewNear[V any](c *Client, name string, size int) *Near[V] {
 // read builds the command; decode gets its reply, or an error that [IsNil] knows.
 // What decode returns is shared: it must not be changed.
 func (n *Near[V]) Get(ctx context.Context, key string, read func(rueidis.Builder) rueidis.Cacheable, decode func(rueidis.RedisMessage, error) (V, error)) (v V, hit bool, err error) {
-	if e, ok := n.entries.GetIfPresent(key); ok && n.c.near.fresh(e.asked) {
-		return e.value, true, nil
+	if v, ok := n.Peek(key, time.Now()); ok {
+		return v, true, nil
 	}
 	if n.c.opt.InProcess {
 		cmd := read(n.c.redis.B())
@@ -68,6 +68,21 @@ func (n *Near[V]) Get(ctx context.Context, key string, read func(rueidis.Builder
 	n.leave(key, flight, nearEntry[V]{v, asked}, err == nil)
 	return v, false, err
 }
+
+// Peek returns the value of key if it is held and may be served at a moment,
+// which is now: several look-ups can share a reading of the clock.
+func (n *Near[V]) Peek(key string, now time.Time) (v V, ok bool) {
+	e, ok := n.entries.GetIfPresent(key)
+	if !ok || !n.c.near.fresh(e.asked, now) {
+		return v, false
+	}
+	return e.value, true
+}
+
+// Forget drops the value of key, and that of reads under way. A caller that has
+// changed the key sees the change from then on; the server's own word comes
+// only after the answer to the change.
+func (n *Near[V]) Forget(key string) { n.forget(key) }
 
 func (n *Near[V]) enter(key string) *nearFlight {
 	n.mu.Lock()
@@ -136,9 +151,9 @@ func (s *nearState) add(n nearCache) {
 }
 
 // fresh reports whether a value asked for then has been under the server's
-// watch, up to the allowed staleness.
-func (s *nearState) fresh(asked time.Time) bool {
-	limit := time.Now().Add(-s.c.opt.NearStaleness)
+// watch until now, up to the allowed staleness.
+func (s *nearState) fresh(asked, now time.Time) bool {
+	limit := now.Add(-s.c.opt.NearStaleness)
 	return s.alive.Load() >= limit.UnixNano() || !asked.Before(limit)
 }
 

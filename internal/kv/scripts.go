@@ -21,6 +21,13 @@ const (
 	TickBeat   Script = "tick_beat"
 	TickDelete Script = "tick_delete"
 	ListPush   Script = "list_push"
+
+	AsideGeneration Script = "aside_generation"
+	AsideClaim      Script = "aside_claim"
+	AsideFill       Script = "aside_fill"
+	AsideFail       Script = "aside_fail"
+	AsideWrite      Script = "aside_write"
+	AsideInvalidate Script = "aside_invalidate"
 )
 
 //go:embed scripts

@@ -7,7 +7,10 @@ import (
 
 func TestScriptsAreWholeAndSayWhetherTheyMayBeSentAgain(t *testing.T) {
 	t.Parallel()
-	again := map[Script]bool{TickSet: true, TickBeat: true, TickDelete: false, ListPush: false}
+	again := map[Script]bool{
+		TickSet: true, TickBeat: true, TickDelete: false, ListPush: false,
+		AsideGeneration: true, AsideClaim: true, AsideFill: true, AsideFail: true, AsideWrite: true, AsideInvalidate: true,
+	}
 	for _, inProcess := range []bool{false, true} {
 		scripts := loadScripts(inProcess)
 		if len(scripts) != len(again) {
