@@ -2,6 +2,7 @@ package testenv
 
 import (
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,4 +40,20 @@ func TestPostgresBin(t *testing.T) {
 	find(install("postgresql@17", "initdb", "postgres"))
 	install("14", "initdb", "postgres")
 	find(filepath.Join(dir, "postgresql@17", "bin"))
+}
+
+// Between asking for a free port and listening on it, somebody else can take it.
+func TestPostgresPortTakenMeanwhile(t *testing.T) {
+	t.Parallel()
+	s := NewPostgres(t)
+	s.Stop()
+	l, err := net.Listen("tcp", s.Addr())
+	must(t, err)
+	err = s.proc.run(Context(t))
+	l.Close()
+	if err == nil || !strings.Contains(err.Error(), portTaken) {
+		t.Errorf("got %v", err)
+	}
+	must(t, s.proc.listen(Context(t)))
+	s.Do(t, "SELECT 1")
 }

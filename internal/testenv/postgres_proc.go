@@ -177,6 +177,9 @@ func (p *postgresProc) command(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// portTaken is what the server logs when it cannot have its port.
+const portTaken = "Address already in use"
+
 // listen starts the server at a free port.
 func (p *postgresProc) listen(ctx context.Context) error {
 	const attempts = 5 // somebody else may take the port meanwhile
@@ -185,7 +188,7 @@ func (p *postgresProc) listen(ctx context.Context) error {
 		if p.port, err = redisproc.FreePort(); err != nil {
 			return err
 		}
-		if err = p.run(ctx); err == nil || !strings.Contains(err.Error(), "Address already in use") {
+		if err = p.run(ctx); err == nil || !strings.Contains(err.Error(), portTaken) {
 			return err
 		}
 	}

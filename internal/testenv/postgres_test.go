@@ -271,14 +271,26 @@ func TestPostgresIsCleanedUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var addr, dir string
+			var addr, dir, memory string
 			t.Run("a test", func(t *testing.T) {
 				s := testenv.NewPostgres(t)
-				addr, dir = s.Addr(), filepath.Dir(value[string](t, connect(t, s.Database(t)), "SHOW data_directory"))
+				conn := connect(t, s.Database(t))
+				addr, dir = s.Addr(), filepath.Dir(value[string](t, conn, "SHOW data_directory"))
+				lines := strings.Split(value[string](t, conn, "SELECT pg_read_file('postmaster.pid')"), "\n")
+				memory = strings.Join(strings.Fields(lines[6]), " ") // key and id
 				end(s)
 			})
 			wantDown(t, addr)
 			wantGone(t, dir)
+			segments, err := os.ReadFile("/proc/sysvipc/shm")
+			if runtime.GOOS == "linux" { // elsewhere nothing tells
+				must(t, err)
+			}
+			for line := range strings.Lines(string(segments)) {
+				if strings.HasPrefix(strings.Join(strings.Fields(line), " "), memory+" ") {
+					t.Errorf("shared memory is left: %s", line)
+				}
+			}
 		})
 	}
 }
