@@ -132,7 +132,7 @@ func (c *ExchangeCache) read(ctx context.Context, call *call, key string, load f
 		}
 		list, err := load(ctx)
 		if err != nil {
-			found, err := absent(err)
+			found, err := absentRow(err)
 			return nil, found, err
 		}
 		return rows(list, func(e Exchange) string { return strconv.FormatInt(e.ID, 10) })

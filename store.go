@@ -63,8 +63,8 @@ func errNoStore(setting string) error {
 	return fmt.Errorf("%w: no database is configured: set Config.%s", ErrUnsupported, setting)
 }
 
-// absent tells what does not exist from what could not be read.
-func absent(err error) (found bool, _ error) {
+// absentRow tells what does not exist from what could not be read.
+func absentRow(err error) (found bool, _ error) {
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}

@@ -115,7 +115,7 @@ func (c *SymbolCache) table(exchange string) *symbolKey {
 		}
 		list, err := c.store.ByExchange(ctx, exchange)
 		if err != nil {
-			found, err := absent(err)
+			found, err := absentRow(err)
 			return nil, found, err
 		}
 		elements := make(map[string]string, len(list))
