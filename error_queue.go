@@ -20,7 +20,7 @@ type errorQueue struct {
 func (q errorQueue) push(ctx context.Context, key string, report any) error {
 	text, err := json.Marshal(report)
 	if err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrInvalid, key, err)
+		return fmt.Errorf("%w: report for %s: %w", ErrInvalid, key, err)
 	}
 	_, err = q.kv.Run(ctx, kv.ListPush, []string{key}, []string{strconv.Itoa(q.cap), string(text)})
 	return redisError(key, err)
