@@ -594,29 +594,19 @@ func TestLoaderThatDies(t *testing.T) {
 		p := m.process(t, loadTimeout(200*time.Millisecond))
 		db := &record{rows: things{"x": "1"}}
 		m.do(t, "SET", key+":fill", "L dead - ", "PX", "300")
-		if m.opt.InProcess {
-			// Its keys live until its clock is told; a key's end is all the same.
-			waiting := p.get(ctx, key, db.load)
-			m.waits(t, p, key)
-			m.do(t, "DEL", key+":fill")
-			got := <-waiting
-			wantEntry(t, got.entry, got.err, things{"x": "1"})
-			db.asked(t, 1)
-		} else {
-			begun := time.Now()
-			e, err := p.Get(ctx, key, db.load)
-			wantEntry(t, e, err, things{"x": "1"})
-			if d := time.Since(begun); d < 200*time.Millisecond {
-				t.Errorf("it waited %s", d)
-			}
-			db.asked(t, 1)
+		begun := time.Now()
+		e, err := p.Get(ctx, key, db.load)
+		wantEntry(t, e, err, things{"x": "1"})
+		if d := time.Since(begun); d < 200*time.Millisecond {
+			t.Errorf("it waited %s", d)
 		}
+		db.asked(t, 1)
 		p.quiet(t)
 
 		// One that is claimed again and again by who dies again and again.
 		must(t, p.Invalidate(ctx, key))
 		m.do(t, "SET", key+":fill", "L dead - ", "PX", "1000000")
-		_, err := p.Get(ctx, key, db.load)
+		_, err = p.Get(ctx, key, db.load)
 		wantLoadError(t, err, key, "waited for other processes")
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
@@ -1091,9 +1081,6 @@ func TestWriterThatDies(t *testing.T) {
 		wantEntry(t, got.entry, got.err, things{"x": "2"})
 		if n := m.number(t, "EXISTS", key); n != 0 {
 			t.Error("filled while the writer may live")
-		}
-		if m.opt.InProcess {
-			m.do(t, "DEL", key+":fill") // no time passes there by itself
 		}
 		testenv.Eventually(t, "the end of its time", func() (bool, string) {
 			e, err := p.Get(ctx, key, db.load)
