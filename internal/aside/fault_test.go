@@ -187,3 +187,27 @@ func TestServerThatRefuses(t *testing.T) {
 	}
 	db.asked(t, 0)
 }
+
+// A user who may only read the entries is told so, and what was loaded before
+// that is his all the same.
+func TestServerThatRefusesToStore(t *testing.T) {
+	t.Parallel()
+	ctx := testenv.Context(t)
+	srv := testenv.NewRedis(t)
+	m := newMode(t, kv.Options{Addrs: []string{srv.Addr()}})
+	m.opt.Username, m.opt.Password = "bot", "secret"
+	srv.Do(t, "ACL", "SETUSER", "bot", "on", ">secret", "~*", "&*", "+@all")
+	p, key := m.process(t), m.key("k")
+	rows := things{"x": "1"}
+	e, err := p.Get(ctx, key, func(context.Context) (map[string]string, bool, error) {
+		srv.Do(t, "ACL", "SETUSER", "bot", "resetkeys", "~"+m.generation(), "%R~*")
+		return rows, true, nil
+	})
+	wantEntry(t, e, err, rows)
+	if got := p.of(""); len(got) != 1 || !strings.HasPrefix(got[0], "not stored {k}: NOPERM") {
+		t.Errorf("events: %v", got)
+	}
+	if e, err := p.Get(ctx, key, nil); err == nil || !strings.Contains(err.Error(), "claim "+key+": NOPERM") {
+		t.Errorf("got %v, %v", e, err)
+	}
+}

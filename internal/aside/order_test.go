@@ -59,7 +59,11 @@ func (d *versions) load(v *version) aside.Load {
 
 // ack notes that a version's writer has been told.
 func (v *version) ack(n int64) {
-	for old := v.acked.Load(); old < n && !v.acked.CompareAndSwap(old, n); old = v.acked.Load() {
+	for {
+		old := v.acked.Load()
+		if old >= n || v.acked.CompareAndSwap(old, n) {
+			return
+		}
 	}
 }
 
