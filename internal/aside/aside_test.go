@@ -292,8 +292,14 @@ func (p *process) label(key string) pprof.LabelSet {
 	return pprof.Labels("flight", fmt.Sprintf("%p %s", p, key))
 }
 
-// waiting is how many flights wait between two looks at another process's load.
-func (p *process) waiting(t testing.TB, key string) (n int) {
+// What a goroutine that works on a key is waiting for.
+const (
+	aFlight      = ".wait+"  // a caller, for a flight
+	anotherLoads = ".bring+" // a flight, between two looks at another process's load
+)
+
+// waiting is how many goroutines of the process wait for something.
+func (p *process) waiting(t testing.TB, key, what string) (n int) {
 	t.Helper()
 	var profile bytes.Buffer
 	must(t, pprof.Lookup("goroutine").WriteTo(&profile, 1))
@@ -301,7 +307,7 @@ func (p *process) waiting(t testing.TB, key string) (n int) {
 	for block := range strings.SplitSeq(profile.String(), "\n\n") {
 		_, frames, _ := strings.Cut(block, "\n#\t")
 		top, _, _ := strings.Cut(frames, "\n")
-		if strings.Contains(block, label) && strings.Contains(top, ".bring+") {
+		if strings.Contains(block, label) && strings.Contains(top, what) {
 			var some int
 			_, err := fmt.Sscanf(block, "%d @", &some)
 			must(t, err)
@@ -426,7 +432,14 @@ func TestLoaderThatFails(t *testing.T) {
 			for range 5 {
 				waiting = append(waiting, a.get(ctx, key, other.load), b.get(ctx, key, other.load))
 			}
-			m.waits(t, b, key)
+			p := [...]*process{a, b}
+			for i, callers := range []int{6, 5} {
+				testenv.Eventually(t, "waiting callers", func() (bool, string) {
+					n := p[i].waiting(t, key, aFlight)
+					return n == callers, strconv.Itoa(n)
+				})
+			}
+			waits(t, b, key)
 			close(g.open)
 			for _, w := range waiting {
 				got := <-w
@@ -452,9 +465,9 @@ func TestLoaderThatFails(t *testing.T) {
 }
 
 // waits returns when a process waits for another's load.
-func (m *mode) waits(t testing.TB, p *process, key string) {
+func waits(t testing.TB, p *process, key string) {
 	t.Helper()
-	testenv.Eventually(t, "a process that waits", func() (bool, string) { return p.waiting(t, key) > 0, "none" })
+	testenv.Eventually(t, "a process that waits", func() (bool, string) { return p.waiting(t, key, anotherLoads) > 0, "none" })
 }
 
 func TestLoaderThatHangs(t *testing.T) {
@@ -785,7 +798,7 @@ func TestCorruptValueOfAnotherLoader(t *testing.T) {
 		now, late := time.Now().UTC().Format(stampFormat), "9000-01-01T00:00:00.000000000Z"
 		m.do(t, "SET", key+":fill", "L other - ", "PX", "10000")
 		waiting := p.get(ctx, key, db.load)
-		m.waits(t, p, key)
+		waits(t, p, key)
 		m.do(t, "HSET", key, "x", "{", "", strings.Join([]string{now, late, m.text(t, "GET", m.generation()), "present"}, " "))
 		testenv.Eventually(t, "the report", func() (bool, string) { return len(p.of("corrupt {k}: element")) == 1, fmt.Sprint(p.of("")) })
 		m.do(t, "DEL", key+":fill")
@@ -851,7 +864,7 @@ func TestRefreshLoadsAnew(t *testing.T) {
 			later = append(later, a.refresh(ctx, key, db.load), b.refresh(ctx, key, db.load))
 		}
 		testenv.Eventually(t, "waiting processes", func() (bool, string) {
-			n := a.waiting(t, key) + b.waiting(t, key)
+			n := a.waiting(t, key, anotherLoads) + b.waiting(t, key, anotherLoads)
 			return n == len(later), strconv.Itoa(n)
 		})
 		close(g.open)
@@ -1097,6 +1110,35 @@ func TestWriterThatDies(t *testing.T) {
 	})
 }
 
+// Who invalidates sees it at once, and need not wait for what the server tells
+// the near cache.
+func TestInvalidationIsSeenAtOnce(t *testing.T) {
+	modes(t, func(t *testing.T, m *mode) {
+		ctx := testenv.Context(t)
+		key := m.key("k")
+		p := m.process(t)
+		db := &record{rows: things{"x": "0"}}
+		for i := 1; i < 200; i++ {
+			_, err := p.Get(ctx, key, db.load)
+			must(t, err)
+			_, err = p.Get(ctx, key, db.load) // it is near then
+			must(t, err)
+			want := things{"x": strconv.Itoa(i)}
+			db.set(want, nil)
+			if i%2 == 0 {
+				must(t, p.Invalidate(ctx, key))
+			} else {
+				must(t, p.InvalidateAll(ctx))
+			}
+			e, err := p.Get(ctx, key, db.load)
+			wantEntry(t, e, err, want)
+			if t.Failed() {
+				return
+			}
+		}
+	})
+}
+
 func TestInvalidateAll(t *testing.T) {
 	modes(t, func(t *testing.T, m *mode) {
 		ctx := testenv.Context(t)
@@ -1176,7 +1218,7 @@ func TestClose(t *testing.T) {
 		p = m.process(t)
 		m.do(t, "SET", key+":fill", "L other - ", "PX", "10000")
 		waiting = p.get(ctx, key, db.load)
-		m.waits(t, p, key)
+		waits(t, p, key)
 		p.db.Close()
 		if got := <-waiting; !errors.Is(got.err, errClosed) {
 			t.Errorf("got %v", got.err)

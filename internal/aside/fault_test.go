@@ -116,13 +116,80 @@ func TestRedisLostWhileWaiting(t *testing.T) {
 	m.do(t, "SET", key+":fill", "L other - ", "PX", "100000")
 	db := &record{}
 	waiting := p.get(ctx, key, db.load)
-	m.waits(t, p, key)
+	waits(t, p, key)
 	proxy.Cut()
 	if got := <-waiting; !isUnavailable(got.err) {
 		t.Errorf("got %v", got.err)
 	}
 	db.asked(t, 0)
 	p.quiet(t)
+}
+
+// The answers that a process waits for may be late: who asks after a write does
+// not join a flight whose answer is from before it.
+func TestWriteBetweenAnAnswerAndItsArrival(t *testing.T) {
+	t.Parallel()
+	const late = 300 * time.Millisecond
+	// Each returns when the answer is on its way.
+	for name, sent := range map[string]func(*testing.T, *mode, *testenv.Server, string){
+		"of its own load": func(t *testing.T, m *mode, _ *testenv.Server, key string) {
+			testenv.Eventually(t, "the entry", func() (bool, string) { return m.number(t, "EXISTS", key) == 1, "none" })
+		},
+		"of another's load": func(t *testing.T, m *mode, srv *testenv.Server, key string) {
+			now, end := time.Now().UTC(), time.Now().UTC().Add(time.Minute)
+			reads := stat(t, srv, "hgetall")
+			m.do(t, "HSET", key, "x", "1", "", strings.Join([]string{
+				now.Format(stampFormat), end.Format(stampFormat), m.text(t, "GET", m.generation()), "present",
+			}, " "))
+			testenv.Eventually(t, "a read", func() (bool, string) { return stat(t, srv, "hgetall") != reads, "none" })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := testenv.Context(t)
+			srv := testenv.NewRedis(t)
+			proxy := testenv.NewProxy(t, srv.Addr())
+			m := newMode(t, kv.Options{Addrs: []string{srv.Addr()}})
+			b, key := m.process(t), m.key("k")
+			m.opt.Addrs = []string{proxy.Addr()}
+			a := m.process(t)
+			db := &record{rows: things{"x": "1"}}
+			must(t, b.InvalidateAll(ctx))
+			g := newGate(db.load)
+			var first <-chan answer
+			if name == "of its own load" {
+				first = a.get(ctx, key, g.load)
+				<-g.begun
+				proxy.Slow(late)
+				g.open <- struct{}{}
+			} else {
+				m.do(t, "SET", key+":fill", "L other - ", "PX", "60000")
+				first = a.get(ctx, key, db.load)
+				waits(t, a, key)
+				proxy.Slow(late)
+			}
+			sent(t, m, srv, key)
+			must(t, b.Write(ctx, []string{key}, func(context.Context) error {
+				db.set(things{"x": "2"}, nil)
+				return nil
+			}))
+			second := a.get(ctx, key, db.load)
+			got := <-first
+			wantEntry(t, got.entry, got.err, things{"x": "1"})
+			got = <-second
+			wantEntry(t, got.entry, got.err, things{"x": "2"})
+		})
+	}
+}
+
+// stat is how often a server was sent a command.
+func stat(t testing.TB, srv *testenv.Server, command string) string {
+	t.Helper()
+	info, err := srv.Do(t, "INFO", "commandstats").ToString()
+	must(t, err)
+	_, rest, _ := strings.Cut(info, "cmdstat_"+command+":calls=")
+	n, _, _ := strings.Cut(rest, ",")
+	return n
 }
 
 // A server that restarts with older data serves what was removed from it, unless
