@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/uptrace/bun"
 )
 
@@ -30,6 +31,7 @@ func repositories(c *conn) Repositories {
 type DB struct {
 	Repositories
 	name   string // the DSN without secrets
+	listen *pgx.ConnConfig
 	conn   *conn
 	bun    *bun.DB
 	closed atomic.Bool
@@ -60,7 +62,7 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{name: src.name}
+	db := &DB{name: src.name, listen: src.listen}
 	db.bun = bun.NewDB(src.open(), src.dialect)
 	db.conn = &conn{db: db, q: db.bun, postgres: src.postgres}
 	db.Repositories = repositories(db.conn)

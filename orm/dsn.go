@@ -22,6 +22,7 @@ type source struct {
 	name     string // the DSN without secrets
 	postgres bool
 	dialect  schema.Dialect
+	listen   *pgx.ConnConfig // of PostgreSQL
 	open     func() *sql.DB
 }
 
@@ -98,7 +99,7 @@ func parsePostgres(dsn string) (source, error) {
 	if cfg.RuntimeParams["application_name"] == "" {
 		cfg.RuntimeParams["application_name"] = "fulloncache"
 	}
-	return source{name: name, postgres: true, dialect: pgdialect.New(), open: func() *sql.DB {
+	return source{name: name, postgres: true, dialect: pgdialect.New(), listen: cfg, open: func() *sql.DB {
 		db := stdlib.OpenDB(*cfg)
 		db.SetMaxOpenConns(maxConns)
 		db.SetMaxIdleConns(maxConns)
