@@ -73,8 +73,11 @@ func (db *DB) Listen(ctx context.Context, c *fulloncache.Client) error {
 	l := &listener{db: db, caches: c, connected: pause.Reset, log: slog.With("component", "fullon.cache.listener")}
 	for {
 		err := l.listen(ctx)
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return ctx.Err()
+		case errors.Is(err, fulloncache.ErrClosed):
+			return fmt.Errorf("%s: %w", what, err)
 		}
 		l.lost(ctx, db.conn.fail(ctx, what, err))
 		select {
