@@ -285,6 +285,7 @@ type watch struct {
 	mu     sync.Mutex
 	counts map[string]int
 	err    error
+	lost   error
 	hung   chan struct{} // calls wait until it is closed, whatever their context says
 	gates  []*gate
 }
@@ -339,6 +340,14 @@ func (w *watch) fail(err error) {
 	w.err = err
 }
 
+// lose makes all calls do what they do and then fail: the answer is lost. nil
+// mends it.
+func (w *watch) lose(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lost = err
+}
+
 // hang makes all calls hang until the function that it returns is called.
 func (w *watch) hang(t testing.TB) (end func()) {
 	w.mu.Lock()
@@ -378,7 +387,7 @@ func (w *watch) calls() (n int) {
 func watched[T any](w *watch, method string, do func() (T, error)) (v T, err error) {
 	w.mu.Lock()
 	w.counts[method]++
-	broken, hung := w.err, w.hung
+	broken, lost, hung := w.err, w.lost, w.hung
 	w.mu.Unlock()
 	if hung != nil {
 		<-hung
@@ -390,6 +399,9 @@ func watched[T any](w *watch, method string, do func() (T, error)) (v T, err err
 	}
 	v, err = do()
 	w.pass(method, true)
+	if err == nil {
+		err = lost
+	}
 	return v, err
 }
 
