@@ -172,7 +172,7 @@ func (m *mode) process(t testing.TB, change ...func(*aside.Options[things])) *pr
 	opt := aside.Options[things]{
 		Name: "things", Generation: m.generation(),
 		TTL: time.Minute, NegativeTTL: 10 * time.Second, LoadTimeout: 5 * time.Second, NearSize: 1000,
-		Decode: func(elements map[string]string) (things, error) {
+		Decode: func(_ string, elements map[string]string) (things, error) {
 			for id, element := range elements {
 				if !json.Valid([]byte(element)) {
 					return nil, fmt.Errorf("element %q is not JSON: %s", id, element)

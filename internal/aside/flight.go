@@ -179,7 +179,7 @@ func (c *Cache[V]) loadAndStore(life context.Context, f *flight[V], r request, c
 	f.loads++
 	o.load = f.loads
 	c.mu.Unlock()
-	l := c.load(life, r.load)
+	l := c.load(life, r.key, r.load)
 	if l.err != nil {
 		o.err = &LoadError{r.key, l.err}
 		_, err := c.db.Run(ctx, kv.AsideFail, []string{guard(r.key)}, []string{cl.token, l.err.Error(), millis(retryAfter)})
@@ -217,7 +217,7 @@ type loaded[V any] struct {
 }
 
 // load asks the record. A loader that does not heed its context is left behind.
-func (c *Cache[V]) load(ctx context.Context, load Load) loaded[V] {
+func (c *Cache[V]) load(ctx context.Context, key string, load Load) loaded[V] {
 	ctx, cancel := context.WithTimeout(ctx, c.opt.LoadTimeout)
 	defer cancel()
 	result := make(chan loaded[V], 1)
@@ -234,7 +234,7 @@ func (c *Cache[V]) load(ctx context.Context, load Load) loaded[V] {
 			l.err = errors.New("an element has no name")
 		}
 		if l.err == nil && l.found {
-			l.value, l.err = c.opt.Decode(l.elements)
+			l.value, l.err = c.opt.Decode(key, l.elements)
 		}
 	}()
 	select {
