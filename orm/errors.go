@@ -125,6 +125,9 @@ func (c *conn) classify(ctx context.Context, err error) error {
 	return err
 }
 
+// notFound is the error of what no database can hold.
+func notFound(what string) error { return fmt.Errorf("%s: %w", what, fulloncache.ErrNotFound) }
+
 func unavailable(err error) error {
 	return fmt.Errorf("database %w: %w", fulloncache.ErrUnavailable, err)
 }
@@ -175,7 +178,7 @@ func (c *conn) sqliteError(ctx context.Context, lite *sqlite.Error, err error) e
 	switch lite.Code() {
 	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
 		return constraint(fulloncache.ErrDuplicate)
-	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY, sqlite3.SQLITE_CONSTRAINT_TRIGGER: // the second by ON DELETE RESTRICT
 		return constraint(fulloncache.ErrForeignKey)
 	}
 	switch lite.Code() & 0xff {
