@@ -1,0 +1,625 @@
+package orm
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/fullon/fulloncache"
+)
+
+// OrderRepository is the record of orders. An order is known by its exchange and
+// its own ID; a row of an older program, which has none, by its number there, as
+// text.
+//
+// The errors of all methods: [fulloncache.ErrInvalid] for unusable input,
+// [fulloncache.ErrNotFound], [fulloncache.ErrDuplicate],
+// [fulloncache.ErrForeignKey] for a bot, user or account that does not exist, the
+// context's error, and [fulloncache.ErrUnavailable] if the database cannot answer.
+// A method that returns an error has changed nothing.
+type OrderRepository struct{ db *DB }
+
+// OrderFilter says which orders are meant: those that fit every field that is
+// set.
+type OrderFilter struct {
+	BotID, UserID, ExchangeID int64
+	Exchange, Symbol          string
+	// Statuses are compared by their meaning: "canceled" finds "Cancel" too.
+	Statuses []fulloncache.OrderStatus
+	// From is the least time, To is the first one that is too late.
+	From, To time.Time
+	// Newest turns the order of the result: the latest time first.
+	Newest bool
+	// Limit bounds the result; it defaults to [DefaultLimit].
+	Limit int
+	// After continues behind the last order of the page before.
+	After Cursor
+}
+
+type orderRow struct {
+	bun.BaseModel `bun:"table:orders,alias:o"`
+
+	OrderID       int64       `bun:"order_id,pk,autoincrement"`
+	ClientOrderID string      `bun:"client_order_id,nullzero"`
+	BotID         int64       `bun:"bot_id"`
+	UserID        int64       `bun:"uid"`
+	ExchangeID    int64       `bun:"ex_id"`
+	ExOrderID     string      `bun:"ex_order_id,nullzero"`
+	CatExchangeID int64       `bun:"cat_ex_id"`
+	Exchange      string      `bun:"exchange"`
+	Symbol        string      `bun:"symbol"`
+	Type          string      `bun:"order_type"`
+	Side          string      `bun:"side"`
+	Volume        decimal     `bun:"volume"`
+	FinalVolume   nullDecimal `bun:"final_volume"`
+	Price         nullDecimal `bun:"price"`
+	PLimit        nullDecimal `bun:"plimit"`
+	Tick          nullDecimal `bun:"tick"`
+	Leverage      nullDecimal `bun:"leverage"`
+	Futures       bool        `bun:"futures"`
+	Status        string      `bun:"status"`
+	Command       string      `bun:"command,nullzero"`
+	Reason        string      `bun:"reason"`
+	stamp
+}
+
+// orderChanges are the columns that a later message about an order may change.
+var orderChanges = []string{"ex_order_id", "volume", "final_volume", "price", "plimit", "tick", "leverage", "status", "command", "reason"}
+
+// Add stores a new order and returns its row, with its RecordID; a RecordID that
+// is given is not looked at. It returns [fulloncache.ErrDuplicate] if the exchange
+// has an order of that ID.
+func (r *OrderRepository) Add(ctx context.Context, o fulloncache.Order) (fulloncache.Order, error) {
+	stored, err := r.AddAll(ctx, []fulloncache.Order{o})
+	if err != nil {
+		return fulloncache.Order{}, err
+	}
+	return stored[0], nil
+}
+
+// AddAll stores new orders, all or none, and returns their rows in the order
+// given. It returns [fulloncache.ErrDuplicate] if one of them exists, or comes
+// twice. A statement holds at most 1000 rows; all are in one transaction.
+func (r *OrderRepository) AddAll(ctx context.Context, orders []fulloncache.Order) ([]fulloncache.Order, error) {
+	return r.store(ctx, orders, func(old, o fulloncache.Order) (fulloncache.Order, error) {
+		return old, fmt.Errorf("%w: order %s %s", fulloncache.ErrDuplicate, o.Exchange, quoted(o.ID))
+	})
+}
+
+// Save stores an order or, if the exchange has one of its ID, what is new about
+// it, and returns the row as it is then. It may be repeated: it is the sink of a
+// queue that delivers at least once, and not always in order.
+//
+//   - A final order stays as it is, but for an exchange's id that it lacked and a
+//     filled volume that grew.
+//   - What is of an earlier step than the row (new, pending, then open or filled
+//     in part, then final) changes no more than that either.
+//   - Else the row takes status, volume and what the message has of ex_order_id,
+//     prices, leverage, command and reason: of two messages of the same step the
+//     later one counts. The filled volume never shrinks; type, time and futures
+//     stay as they were first.
+//   - An order that differs in bot, user, account, symbol or side is another one
+//     that took the same ID: [fulloncache.ErrDuplicate]. Ids that are 0 say
+//     nothing and do not differ.
+//
+// Writers at the same time wait for each other; nothing that one of them wrote is
+// lost.
+func (r *OrderRepository) Save(ctx context.Context, o fulloncache.Order) (fulloncache.Order, error) {
+	stored, err := r.SaveAll(ctx, []fulloncache.Order{o})
+	if err != nil {
+		return fulloncache.Order{}, err
+	}
+	return stored[0], nil
+}
+
+// SaveAll is [OrderRepository.Save] of many orders, all or none, and returns
+// their rows in the order given. One that comes more than once is saved as if one
+// after the other. A statement holds at most 1000 rows; all are in one
+// transaction.
+func (r *OrderRepository) SaveAll(ctx context.Context, orders []fulloncache.Order) ([]fulloncache.Order, error) {
+	return r.store(ctx, orders, savedOver)
+}
+
+// orderKey is what an order is known by.
+type orderKey struct{ exchange, id string }
+
+func keyOf(o fulloncache.Order) orderKey { return orderKey{o.Exchange, o.ID} }
+
+// number is the number of the row that the key means if that row has no id.
+func (k orderKey) number() (int64, bool) {
+	n, err := strconv.ParseInt(k.id, 10, 64)
+	return n, err == nil && n > 0 && strconv.FormatInt(n, 10) == k.id
+}
+
+// merge is what becomes of a stored order when another of its ID comes.
+type merge func(old, o fulloncache.Order) (fulloncache.Order, error)
+
+func (r *OrderRepository) store(ctx context.Context, orders []fulloncache.Order, merge merge) ([]fulloncache.Order, error) {
+	// One of each id, so that a statement meets no row twice.
+	want := map[orderKey]fulloncache.Order{}
+	for i, o := range orders {
+		if err := o.Validate(); err != nil {
+			return nil, fmt.Errorf("order %d of %d: %w", i+1, len(orders), err)
+		}
+		if before, ok := want[keyOf(o)]; ok {
+			var err error
+			if o, err = merge(before, o); err != nil {
+				return nil, err
+			}
+		}
+		want[keyOf(o)] = o
+	}
+	// Writers that lock the same rows lock them in the same order.
+	keys := make([]orderKey, 0, len(want))
+	for key := range want {
+		keys = append(keys, key)
+	}
+	slices.SortFunc(keys, func(a, b orderKey) int {
+		return cmp.Or(cmp.Compare(a.exchange, b.exchange), cmp.Compare(a.id, b.id))
+	})
+	have := make(map[orderKey]fulloncache.Order, len(want))
+	err := r.db.inTx(ctx, func(ctx context.Context, tx bun.IDB) error {
+		for chunk := range slices.Chunk(keys, chunkSize) {
+			if err := r.storeChunk(ctx, tx, chunk, want, have, merge); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	stored := make([]fulloncache.Order, len(orders))
+	for i, o := range orders {
+		stored[i] = have[keyOf(o)]
+	}
+	return stored, nil
+}
+
+// storeChunk puts the rows of the keys, as they are when it is done, into have.
+func (r *OrderRepository) storeChunk(ctx context.Context, tx bun.IDB, keys []orderKey, want, have map[orderKey]fulloncache.Order, merge merge) error {
+	var changed []orderRow
+	// More than once round only if another writer adds one of them in between.
+	for missing := keys; len(missing) > 0; {
+		found, err := r.lock(ctx, tx, missing)
+		if err != nil {
+			return err
+		}
+		for key, old := range found {
+			have[key], err = merge(old, want[key])
+			if err != nil {
+				return err
+			}
+			if !have[key].Equal(old) {
+				changed = append(changed, newOrderRow(have[key]))
+			}
+		}
+		missing = without(missing, have)
+		added, err := r.insert(ctx, tx, missing, want)
+		if err != nil {
+			return err
+		}
+		maps.Copy(have, added)
+		missing = without(missing, have)
+	}
+	return r.update(ctx, tx, changed)
+}
+
+func without(keys []orderKey, have map[orderKey]fulloncache.Order) []orderKey {
+	return slices.DeleteFunc(slices.Clone(keys), func(key orderKey) bool {
+		_, ok := have[key]
+		return ok
+	})
+}
+
+// insert adds orders whose ids are free and returns those that it added.
+func (r *OrderRepository) insert(ctx context.Context, tx bun.IDB, keys []orderKey, want map[orderKey]fulloncache.Order) (map[orderKey]fulloncache.Order, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	rows := make([]orderRow, len(keys))
+	for i, key := range keys {
+		rows[i] = newOrderRow(want[key])
+		rows[i].OrderID, rows[i].ClientOrderID = 0, key.id
+	}
+	var ids []struct {
+		OrderID       int64
+		Exchange      string
+		ClientOrderID string
+	}
+	err := tx.NewInsert().Model(&rows).On("CONFLICT DO NOTHING").Returning("order_id, exchange, client_order_id").Scan(ctx, &ids)
+	if err != nil {
+		return nil, r.db.failed("store orders", err)
+	}
+	added := make(map[orderKey]fulloncache.Order, len(ids))
+	for _, row := range ids {
+		key := orderKey{row.Exchange, row.ClientOrderID}
+		o := want[key]
+		o.RecordID = row.OrderID
+		added[key] = o
+	}
+	return added, nil
+}
+
+// update writes what changed of locked rows, in one statement: as an insert that
+// always meets its row, whose columns give the values their types.
+func (r *OrderRepository) update(ctx context.Context, tx bun.IDB, rows []orderRow) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	q := tx.NewInsert().Model(&rows).On("CONFLICT (order_id) DO UPDATE").Returning("NULL")
+	for _, column := range orderChanges {
+		q.Set("? = EXCLUDED.?", bun.Ident(column), bun.Ident(column))
+	}
+	if _, err := q.Exec(ctx); err != nil {
+		return r.db.failed("update orders", err)
+	}
+	return nil
+}
+
+// lock returns the stored orders of the keys; nobody else changes them until the
+// transaction ends.
+func (r *OrderRepository) lock(ctx context.Context, tx bun.IDB, keys []orderKey) (map[orderKey]fulloncache.Order, error) {
+	var rows []orderRow
+	q := tx.NewSelect().Model(&rows).OrderExpr("order_id")
+	whereKeys(q, keys)
+	r.db.forUpdate(q)
+	if err := q.Scan(ctx); err != nil {
+		return nil, r.db.failed("read orders", err)
+	}
+	found := make(map[orderKey]fulloncache.Order, len(rows))
+	for _, row := range rows {
+		o := row.order()
+		// A row that says the id comes before one that only has the number.
+		if _, ok := found[keyOf(o)]; !ok || row.ClientOrderID != "" {
+			found[keyOf(o)] = o
+		}
+	}
+	return found, nil
+}
+
+// whereKeys restricts a query to the rows of keys.
+func whereKeys(q *bun.SelectQuery, keys []orderKey) {
+	ids, numbers := map[string][]string{}, map[string][]int64{}
+	for _, key := range keys {
+		ids[key.exchange] = append(ids[key.exchange], key.id)
+		if n, ok := key.number(); ok {
+			numbers[key.exchange] = append(numbers[key.exchange], n)
+		}
+	}
+	q.WhereGroup(" AND ", func(q *bun.SelectQuery) *bun.SelectQuery {
+		for exchange, ids := range ids {
+			q.WhereOr("o.exchange = ? AND o.client_order_id IN (?)", exchange, bun.In(ids))
+		}
+		for exchange, numbers := range numbers {
+			q.WhereOr("o.exchange = ? AND o.client_order_id IS NULL AND o.order_id IN (?)", exchange, bun.In(numbers))
+		}
+		return q
+	})
+}
+
+// The steps of an order's way.
+const (
+	stepUnknown = iota // what a program of old wrote, and nobody knows
+	stepNew
+	stepPending
+	stepOpen
+	stepPartial
+	stepFinal
+)
+
+func step(s fulloncache.OrderStatus) int {
+	if s.Final() {
+		return stepFinal
+	}
+	c, _ := s.Canonical()
+	return 1 + slices.Index(fulloncache.OpenStatuses(), c)
+}
+
+// savedOver is the merge of [OrderRepository.Save].
+func savedOver(old, o fulloncache.Order) (fulloncache.Order, error) {
+	if err := sameOrder(old, o); err != nil {
+		return old, err
+	}
+	now := old
+	if o.FinalVolume.Valid && (!old.FinalVolume.Valid || o.FinalVolume.Decimal.Cmp(old.FinalVolume.Decimal) > 0) {
+		now.FinalVolume = o.FinalVolume
+	}
+	now.ExOrderID = cmp.Or(now.ExOrderID, o.ExOrderID)
+	from, to := step(old.Status), step(o.Status)
+	// Exchanges differ in whether they tell open from partially filled.
+	if from == stepFinal || to < min(from, stepOpen) {
+		return now, nil
+	}
+	if to >= from {
+		now.Status = o.Status
+	}
+	now.Volume = o.Volume
+	now.ExOrderID = cmp.Or(o.ExOrderID, now.ExOrderID)
+	now.Command = cmp.Or(o.Command, now.Command)
+	now.Reason = cmp.Or(o.Reason, now.Reason)
+	for _, n := range []struct {
+		now  *fulloncache.NullDecimal
+		said fulloncache.NullDecimal
+	}{{&now.Price, o.Price}, {&now.PLimit, o.PLimit}, {&now.Tick, o.Tick}, {&now.Leverage, o.Leverage}} {
+		if n.said.Valid {
+			*n.now = n.said
+		}
+	}
+	return now, nil
+}
+
+// sameOrder refuses an order that is not the stored one.
+func sameOrder(old, o fulloncache.Order) error {
+	differ := ""
+	switch {
+	case old.Symbol != o.Symbol:
+		differ = "symbol"
+	case old.Side != o.Side:
+		differ = "side"
+	case differentIDs(old.BotID, o.BotID):
+		differ = "bot_id"
+	case differentIDs(old.UserID, o.UserID):
+		differ = "uid"
+	case differentIDs(old.ExchangeID, o.ExchangeID):
+		differ = "ex_id"
+	case differentIDs(old.CatExchangeID, o.CatExchangeID):
+		differ = "cat_ex_id"
+	default:
+		return nil
+	}
+	return fmt.Errorf("%w: order %s %s: record %d has another %s", fulloncache.ErrDuplicate, o.Exchange, quoted(o.ID), old.RecordID, differ)
+}
+
+func differentIDs(a, b int64) bool { return a != 0 && b != 0 && a != b }
+
+// ByID returns the order that the exchange has under the order's own ID.
+func (r *OrderRepository) ByID(ctx context.Context, exchange, id string) (fulloncache.Order, error) {
+	if err := validTexts("order", text{"exchange", exchange}, text{"order_id", id}); err != nil {
+		return fulloncache.Order{}, err
+	}
+	return r.one(ctx, r.db.idb, func(q *bun.SelectQuery) {
+		whereKeys(q, []orderKey{{exchange, id}})
+		q.OrderExpr("o.client_order_id IS NULL")
+	}, "order %s %s", quoted(exchange), quoted(id))
+}
+
+// ByRecord returns the order of a row.
+func (r *OrderRepository) ByRecord(ctx context.Context, recordID int64) (fulloncache.Order, error) {
+	return r.one(ctx, r.db.idb, func(q *bun.SelectQuery) { q.Where("o.order_id = ?", recordID) }, "order of record %d", recordID)
+}
+
+// ByExOrderID returns the order by the exchange's id; the one stored last if an
+// exchange has used an id again.
+func (r *OrderRepository) ByExOrderID(ctx context.Context, exchange, exOrderID string) (fulloncache.Order, error) {
+	if err := validTexts("order", text{"exchange", exchange}, text{"ex_order_id", exOrderID}); err != nil {
+		return fulloncache.Order{}, err
+	}
+	return r.one(ctx, r.db.idb, func(q *bun.SelectQuery) {
+		q.Where("o.exchange = ? AND o.ex_order_id = ?", exchange, exOrderID).OrderExpr("o.order_id DESC")
+	}, "order %s of the exchange's id %s", quoted(exchange), quoted(exOrderID))
+}
+
+// Last returns the order of a bot that was stored last.
+func (r *OrderRepository) Last(ctx context.Context, botID int64) (fulloncache.Order, error) {
+	return r.one(ctx, r.db.idb, func(q *bun.SelectQuery) {
+		q.Where("o.bot_id = ?", botID).OrderExpr("o.order_id DESC")
+	}, "order of bot %d", botID)
+}
+
+func (r *OrderRepository) one(ctx context.Context, db bun.IDB, where func(*bun.SelectQuery), what string, args ...any) (fulloncache.Order, error) {
+	var row orderRow
+	q := db.NewSelect().Model(&row).Limit(1)
+	where(q)
+	if err := q.Scan(ctx); err != nil {
+		return fulloncache.Order{}, r.db.failed(fmt.Sprintf(what, args...), err)
+	}
+	return row.order(), nil
+}
+
+// List returns the orders that fit, in the order of their times and, for the same
+// time, of their records.
+//
+//	filter := orm.OrderFilter{BotID: 7, Newest: true, Limit: 100}
+//	for {
+//		page, err := db.Orders.List(ctx, filter)
+//		if err != nil || len(page) == 0 {
+//			return err
+//		}
+//		…
+//		last := page[len(page)-1]
+//		filter.After = orm.Cursor{Time: last.Time, ID: last.RecordID}
+//	}
+func (r *OrderRepository) List(ctx context.Context, f OrderFilter) ([]fulloncache.Order, error) {
+	return r.list(ctx, f, f.Statuses)
+}
+
+// Open is [OrderRepository.List] of the orders that can still be filled, however
+// their status is spelt. Statuses of the filter that are final find nothing.
+func (r *OrderRepository) Open(ctx context.Context, f OrderFilter) ([]fulloncache.Order, error) {
+	open := f.Statuses
+	if len(open) == 0 {
+		open = fulloncache.OpenStatuses()
+	}
+	open = slices.DeleteFunc(slices.Clone(open), fulloncache.OrderStatus.Final)
+	if len(open) == 0 {
+		return nil, nil
+	}
+	return r.list(ctx, f, open)
+}
+
+func (r *OrderRepository) list(ctx context.Context, f OrderFilter, statuses []fulloncache.OrderStatus) ([]fulloncache.Order, error) {
+	var rows []orderRow
+	q := r.db.idb.NewSelect().Model(&rows)
+	whereIDs(q, id{"o.bot_id", f.BotID}, id{"o.uid", f.UserID}, id{"o.ex_id", f.ExchangeID})
+	whereTexts(q, text{"o.exchange", f.Exchange}, text{"o.symbol", f.Symbol})
+	if len(statuses) > 0 {
+		q.Where("lower(o.status) IN (?)", bun.In(spellings(statuses)))
+	}
+	if err := r.db.page(q, "timestamp", "order_id", f.From, f.To, f.Newest, f.Limit, f.After); err != nil {
+		return nil, err
+	}
+	if err := q.Scan(ctx); err != nil {
+		return nil, r.db.failed("list orders", err)
+	}
+	orders := make([]fulloncache.Order, len(rows))
+	for i := range rows {
+		orders[i] = rows[i].order()
+	}
+	return orders, nil
+}
+
+func spellings(statuses []fulloncache.OrderStatus) []string {
+	var all []string
+	for _, s := range statuses {
+		all = append(all, s.Spellings()...)
+	}
+	return all
+}
+
+// UpdateStatus says where an order is now, and returns its row. The same status
+// again is no error. It returns [fulloncache.ErrFinal] for an order that is final,
+// and [fulloncache.ErrOutdated] for a status of an earlier step: new, pending,
+// open, filled in part, final.
+func (r *OrderRepository) UpdateStatus(ctx context.Context, exchange, id string, status fulloncache.OrderStatus) (fulloncache.Order, error) {
+	if err := status.Validate(); err != nil {
+		return fulloncache.Order{}, err
+	}
+	return r.change(ctx, exchange, id, func(o *fulloncache.Order) error {
+		if o.Status.Is(status) {
+			return nil
+		}
+		if err := mayBecome(o.Status, status); err != nil {
+			return err
+		}
+		o.Status = status
+		return nil
+	})
+}
+
+func mayBecome(from, to fulloncache.OrderStatus) error {
+	switch {
+	case from.Final():
+		return fmt.Errorf("%w: it is %s, and cannot become %s", fulloncache.ErrFinal, from, to)
+	case step(to) < step(from):
+		return fmt.Errorf("%w: it is %s, and cannot become %s", fulloncache.ErrOutdated, from, to)
+	}
+	return nil
+}
+
+// UpdateFinalVolume says how much of an order was filled, in units of the base,
+// and returns its row. A final order takes it too: its last fills may be learned
+// late. It returns [fulloncache.ErrOutdated] if the row has more already.
+func (r *OrderRepository) UpdateFinalVolume(ctx context.Context, exchange, id string, volume fulloncache.Decimal) (fulloncache.Order, error) {
+	if volume.Sign() < 0 {
+		return fulloncache.Order{}, fmt.Errorf("%w: final_volume %s: want at least 0", fulloncache.ErrInvalid, volume)
+	}
+	return r.change(ctx, exchange, id, func(o *fulloncache.Order) error {
+		if o.FinalVolume.Valid && volume.Cmp(o.FinalVolume.Decimal) < 0 {
+			return fmt.Errorf("%w: %s of it is filled, not %s", fulloncache.ErrOutdated, o.FinalVolume, volume)
+		}
+		o.FinalVolume = fulloncache.Some(volume)
+		return nil
+	})
+}
+
+// SetExOrderID says what the exchange calls an order, and returns its row. A final
+// order takes one if it has none, else it returns [fulloncache.ErrFinal]; an open
+// one takes another, as exchanges give one to an order that is amended.
+func (r *OrderRepository) SetExOrderID(ctx context.Context, exchange, id, exOrderID string) (fulloncache.Order, error) {
+	if err := validTexts("order", text{"ex_order_id", exOrderID}); err != nil {
+		return fulloncache.Order{}, err
+	}
+	return r.change(ctx, exchange, id, func(o *fulloncache.Order) error {
+		if o.Status.Final() && o.ExOrderID != "" && o.ExOrderID != exOrderID {
+			return fmt.Errorf("%w: the exchange calls it %s, not %s", fulloncache.ErrFinal, quoted(o.ExOrderID), quoted(exOrderID))
+		}
+		o.ExOrderID = exOrderID
+		return nil
+	})
+}
+
+// change changes one order while nobody else does.
+func (r *OrderRepository) change(ctx context.Context, exchange, id string, set func(*fulloncache.Order) error) (fulloncache.Order, error) {
+	if err := validTexts("order", text{"exchange", exchange}, text{"order_id", id}); err != nil {
+		return fulloncache.Order{}, err
+	}
+	key := orderKey{exchange, id}
+	var now fulloncache.Order
+	err := r.db.inTx(ctx, func(ctx context.Context, tx bun.IDB) error {
+		found, err := r.lock(ctx, tx, []orderKey{key})
+		if err != nil {
+			return err
+		}
+		old, ok := found[key]
+		if !ok {
+			return fmt.Errorf("%w: order %s %s", fulloncache.ErrNotFound, quoted(exchange), quoted(id))
+		}
+		now = old
+		if err := set(&now); err != nil {
+			return fmt.Errorf("order %s %s: %w", quoted(exchange), quoted(id), err)
+		}
+		if now.Equal(old) {
+			return nil
+		}
+		return r.update(ctx, tx, []orderRow{newOrderRow(now)})
+	})
+	if err != nil {
+		return fulloncache.Order{}, err
+	}
+	return now, nil
+}
+
+// UpdateStatuses moves all orders of a bot from one status, however it is spelt,
+// to another, in one statement, and returns how many they were:
+//
+//	db.Orders.UpdateStatuses(ctx, bot, fulloncache.OrderNew, fulloncache.OrderCancelled)
+//
+// It returns [fulloncache.ErrFinal] or [fulloncache.ErrOutdated] if no order may
+// go that way, as [OrderRepository.UpdateStatus] does.
+func (r *OrderRepository) UpdateStatuses(ctx context.Context, botID int64, from, to fulloncache.OrderStatus) (int, error) {
+	for _, err := range []error{from.Validate(), to.Validate(), mayBecome(from, to)} {
+		if err != nil {
+			return 0, err
+		}
+	}
+	res, err := r.db.idb.NewUpdate().Model((*orderRow)(nil)).Set("status = ?", string(to)).
+		Where("o.bot_id = ?", botID).Where("lower(o.status) IN (?)", bun.In(from.Spellings())).Exec(ctx)
+	return affected(res, err)
+}
+
+// Delete removes an order by its record.
+func (r *OrderRepository) Delete(ctx context.Context, recordID int64) error {
+	return deleteByID(ctx, r.db, "order", "orders", "order_id", recordID)
+}
+
+func newOrderRow(o fulloncache.Order) orderRow {
+	return orderRow{
+		OrderID: o.RecordID, ClientOrderID: o.ID, BotID: o.BotID, UserID: o.UserID, ExchangeID: o.ExchangeID,
+		ExOrderID: o.ExOrderID, CatExchangeID: o.CatExchangeID, Exchange: o.Exchange, Symbol: o.Symbol, Type: o.Type,
+		Side: string(o.Side), Volume: decimal(o.Volume), FinalVolume: nullDecimal(o.FinalVolume), Price: nullDecimal(o.Price),
+		PLimit: nullDecimal(o.PLimit), Tick: nullDecimal(o.Tick), Leverage: nullDecimal(o.Leverage), Futures: o.Futures,
+		Status: string(o.Status), Command: o.Command, Reason: o.Reason, stamp: newStamp(o.Time),
+	}
+}
+
+func (r *orderRow) order() fulloncache.Order {
+	return fulloncache.Order{
+		Market: fulloncache.Market{Exchange: r.Exchange, Symbol: r.Symbol},
+		ID:     cmp.Or(r.ClientOrderID, strconv.FormatInt(r.OrderID, 10)), RecordID: r.OrderID,
+		BotID: r.BotID, UserID: r.UserID, ExchangeID: r.ExchangeID, ExOrderID: r.ExOrderID, CatExchangeID: r.CatExchangeID,
+		Type: r.Type, Side: sideOf(r.Side), Volume: fulloncache.Decimal(r.Volume),
+		FinalVolume: fulloncache.NullDecimal(r.FinalVolume), Price: fulloncache.NullDecimal(r.Price),
+		PLimit: fulloncache.NullDecimal(r.PLimit), Tick: fulloncache.NullDecimal(r.Tick), Leverage: fulloncache.NullDecimal(r.Leverage),
+		Futures: r.Futures, Status: fulloncache.OrderStatus(r.Status), Command: r.Command, Reason: r.Reason, Time: r.stamp.time(),
+	}
+}
+
+// sideOf reads the side as programs of old wrote it: "Buy".
+func sideOf(s string) fulloncache.Side { return fulloncache.Side(strings.ToLower(s)) }

@@ -1,0 +1,341 @@
+package orm
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/fullon/fulloncache"
+)
+
+// TradeRepository is the record of the users' trades. The table does not name the
+// exchange: a trade's Market.Exchange is that of its account, and empty if a
+// program of old left a trade whose account is gone.
+//
+// The errors of all methods: [fulloncache.ErrInvalid] for unusable input,
+// [fulloncache.ErrNotFound], [fulloncache.ErrDuplicate],
+// [fulloncache.ErrForeignKey] for an account that does not exist, the context's
+// error, and [fulloncache.ErrUnavailable] if the database cannot answer. A method
+// that returns an error has changed nothing.
+type TradeRepository struct{ db *DB }
+
+// TradeFilter says which trades are meant: those that fit every field that is
+// set.
+type TradeFilter struct {
+	UserID, ExchangeID int64
+	Exchange, Symbol   string
+	// ExOrderID is the exchange's id of the order that they fill.
+	ExOrderID string
+	// Uncalculated leaves out the trades that [TradeRepository.UpdatePosition] has
+	// told a volume.
+	Uncalculated bool
+	// From is the least time, To is the first one that is too late.
+	From, To time.Time
+	// Newest turns the order of the result: the latest time first.
+	Newest bool
+	// Limit bounds the result; it defaults to [DefaultLimit].
+	Limit int
+	// After continues behind the last trade of the page before.
+	After Cursor
+}
+
+// Position is what a user's position is after a trade: the fields of
+// [fulloncache.Trade] of these names. What is absent is left as it is.
+type Position struct {
+	CurVolume, CurAvgPrice, CurAvgCost, CurFee fulloncache.NullDecimal
+	ROI, ROIPct, TotalFee                      fulloncache.NullDecimal
+}
+
+type tradeRow struct {
+	bun.BaseModel `bun:"table:trades,alias:t"`
+
+	TradeID     int64       `bun:"trade_id,pk,autoincrement"`
+	ExTradeID   string      `bun:"ex_trade_id"`
+	ExOrderID   string      `bun:"ex_order_id"`
+	UserID      int64       `bun:"uid"`
+	ExchangeID  int64       `bun:"ex_id"`
+	Symbol      string      `bun:"symbol"`
+	Type        string      `bun:"order_type"`
+	Side        string      `bun:"side"`
+	Volume      decimal     `bun:"volume"`
+	Price       decimal     `bun:"price"`
+	Cost        decimal     `bun:"cost"`
+	Fee         decimal     `bun:"fee"`
+	CurVolume   nullDecimal `bun:"cur_volume"`
+	CurAvgPrice nullDecimal `bun:"cur_avg_price"`
+	CurAvgCost  nullDecimal `bun:"cur_avg_cost"`
+	CurFee      nullDecimal `bun:"cur_fee"`
+	ROI         nullDecimal `bun:"roi"`
+	ROIPct      nullDecimal `bun:"roi_pct"`
+	TotalFee    nullDecimal `bun:"total_fee"`
+	Leverage    nullDecimal `bun:"leverage"`
+	tradeStamp
+
+	// Exchange comes from the account.
+	Exchange string `bun:"exchange,scanonly"`
+}
+
+// tradeKey is what a trade is known by: exchanges give both sides of a trade
+// between two orders of one user the same id.
+type tradeKey struct{ trade, order string }
+
+// Add stores a trade and returns its row, with its ID; one that is given is not
+// looked at. It returns [fulloncache.ErrDuplicate] if it is stored already, and
+// the errors of [TradeRepository.AddAll].
+func (r *TradeRepository) Add(ctx context.Context, t fulloncache.Trade) (fulloncache.Trade, error) {
+	added, err := r.AddAll(ctx, []fulloncache.Trade{t})
+	if err != nil {
+		return fulloncache.Trade{}, err
+	}
+	if added == 0 {
+		return fulloncache.Trade{}, fmt.Errorf("%w: %s", fulloncache.ErrDuplicate, nameTrade(t))
+	}
+	return r.ByExTradeID(ctx, t.ExTradeID, t.ExOrderID)
+}
+
+// AddAll stores the trades that are not stored yet, all or none, and returns how
+// many were new. It may be repeated: it is the sink of a queue that delivers at
+// least once. A trade is known by ExTradeID and ExOrderID; a stored one stays as
+// it is. A statement holds at most 1000 rows; all are in one transaction.
+//
+// The account of each trade must exist ([fulloncache.ErrForeignKey]) and be one at
+// the trade's Market.Exchange ([fulloncache.ErrInvalid]). If another account has a
+// trade of the same two ids, that is [fulloncache.ErrDuplicate], lest the trade be
+// lost.
+func (r *TradeRepository) AddAll(ctx context.Context, trades []fulloncache.Trade) (int, error) {
+	want := map[tradeKey]fulloncache.Trade{}
+	for i, t := range trades {
+		if err := t.Validate(); err != nil {
+			return 0, fmt.Errorf("trade %d of %d: %w", i+1, len(trades), err)
+		}
+		key := tradeKey{t.ExTradeID, t.ExOrderID}
+		if before, ok := want[key]; !ok {
+			want[key] = t
+		} else if before.ExchangeID != t.ExchangeID {
+			return 0, otherAccount(t, before.ExchangeID)
+		}
+	}
+	// Writers that add the same trades do it in the same order, or each would wait
+	// for the other.
+	rows := make([]tradeRow, 0, len(want))
+	for _, t := range want {
+		rows = append(rows, newTradeRow(t))
+	}
+	slices.SortFunc(rows, func(a, b tradeRow) int {
+		return cmp.Or(cmp.Compare(a.ExTradeID, b.ExTradeID), cmp.Compare(a.ExOrderID, b.ExOrderID))
+	})
+	added := 0
+	err := r.db.inTx(ctx, func(ctx context.Context, tx bun.IDB) error {
+		if err := r.checkAccounts(ctx, tx, trades); err != nil {
+			return err
+		}
+		added = 0
+		for chunk := range slices.Chunk(rows, chunkSize) {
+			res, err := tx.NewInsert().Model(&chunk).On("CONFLICT (ex_trade_id, ex_order_id) DO NOTHING").Returning("NULL").Exec(ctx)
+			n, err := r.db.affected("add trades", res, err)
+			if err != nil {
+				return err
+			}
+			added += n
+			if n < len(chunk) {
+				if err := r.checkStored(ctx, tx, chunk, want); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return added, nil
+}
+
+// checkAccounts refuses trades whose account does not exist, or is one at another
+// exchange, with one query for all of them.
+func (r *TradeRepository) checkAccounts(ctx context.Context, tx bun.IDB, trades []fulloncache.Trade) error {
+	ids := map[int64]bool{}
+	for _, t := range trades {
+		ids[t.ExchangeID] = true
+	}
+	var accounts []struct {
+		ExID int64
+		Name string
+	}
+	if len(ids) > 0 {
+		err := tx.NewSelect().TableExpr("exchanges AS e").Join("JOIN cat_exchanges AS c USING (cat_ex_id)").
+			ColumnExpr("e.ex_id, c.name").Where("e.ex_id IN (?)", bun.In(slices.Sorted(maps.Keys(ids)))).Scan(ctx, &accounts)
+		if err != nil {
+			return r.db.failed("read the trades' accounts", err)
+		}
+	}
+	names := make(map[int64]string, len(accounts))
+	for _, a := range accounts {
+		names[a.ExID] = a.Name
+	}
+	for _, t := range trades {
+		switch name, ok := names[t.ExchangeID]; {
+		case !ok:
+			return fmt.Errorf("%w: %s: there is no account %d", fulloncache.ErrForeignKey, nameTrade(t), t.ExchangeID)
+		case name != t.Exchange:
+			return fmt.Errorf("%w: %s: account %d is at %s, not %s", fulloncache.ErrInvalid, nameTrade(t), t.ExchangeID, quoted(name), quoted(t.Exchange))
+		}
+	}
+	return nil
+}
+
+// checkStored refuses trades whose ids another account's trade has.
+func (r *TradeRepository) checkStored(ctx context.Context, tx bun.IDB, rows []tradeRow, want map[tradeKey]fulloncache.Trade) error {
+	ids := make([]string, len(rows))
+	for i := range rows {
+		ids[i] = rows[i].ExTradeID
+	}
+	var stored []struct {
+		ExTradeID string
+		ExOrderID string
+		ExID      int64
+	}
+	err := tx.NewSelect().TableExpr("trades").Column("ex_trade_id", "ex_order_id", "ex_id").
+		Where("ex_trade_id IN (?)", bun.In(ids)).Scan(ctx, &stored)
+	if err != nil {
+		return r.db.failed("read trades", err)
+	}
+	for _, s := range stored {
+		if t, ok := want[tradeKey{s.ExTradeID, s.ExOrderID}]; ok && t.ExchangeID != s.ExID {
+			return otherAccount(t, s.ExID)
+		}
+	}
+	return nil
+}
+
+func otherAccount(t fulloncache.Trade, account int64) error {
+	return fmt.Errorf("%w: %s of account %d: account %d has one of these ids", fulloncache.ErrDuplicate, nameTrade(t), t.ExchangeID, account)
+}
+
+func nameTrade(t fulloncache.Trade) string {
+	return fmt.Sprintf("trade %s of order %s", quoted(t.ExTradeID), quoted(t.ExOrderID))
+}
+
+// ByID returns a trade by the database's id.
+func (r *TradeRepository) ByID(ctx context.Context, id int64) (fulloncache.Trade, error) {
+	return r.one(ctx, r.db.idb, func(q *bun.SelectQuery) { q.Where("t.trade_id = ?", id) }, "trade %d", id)
+}
+
+// ByExTradeID returns a trade by the exchange's ids: its own, and that of the
+// order it fills ("" if it has none).
+func (r *TradeRepository) ByExTradeID(ctx context.Context, exTradeID, exOrderID string) (fulloncache.Trade, error) {
+	if err := validTexts("trade", text{"ex_trade_id", exTradeID}); err != nil {
+		return fulloncache.Trade{}, err
+	}
+	return r.one(ctx, r.db.idb, func(q *bun.SelectQuery) {
+		q.Where("t.ex_trade_id = ? AND t.ex_order_id = ?", exTradeID, exOrderID)
+	}, "trade %s of order %s", quoted(exTradeID), quoted(exOrderID))
+}
+
+// Last returns the latest of the trades that fit, by time.
+func (r *TradeRepository) Last(ctx context.Context, f TradeFilter) (fulloncache.Trade, error) {
+	f.Newest, f.Limit = true, 1
+	found, err := r.List(ctx, f)
+	if err != nil {
+		return fulloncache.Trade{}, err
+	}
+	if len(found) == 0 {
+		return fulloncache.Trade{}, fmt.Errorf("%w: trade", fulloncache.ErrNotFound)
+	}
+	return found[0], nil
+}
+
+// List returns the trades that fit, in the order of their times and, for the same
+// time, of their ids. It is paged as [OrderRepository.List] is.
+func (r *TradeRepository) List(ctx context.Context, f TradeFilter) ([]fulloncache.Trade, error) {
+	var rows []tradeRow
+	q := selectTrades(r.db.idb, &rows)
+	whereIDs(q, id{"t.uid", f.UserID}, id{"t.ex_id", f.ExchangeID})
+	whereTexts(q, text{"c.name", f.Exchange}, text{"t.symbol", f.Symbol}, text{"t.ex_order_id", f.ExOrderID})
+	if f.Uncalculated {
+		q.Where("t.cur_volume IS NULL")
+	}
+	if err := r.db.page(q, "t.time", "t.trade_id", f.From, f.To, f.Newest, f.Limit, f.After); err != nil {
+		return nil, err
+	}
+	if err := q.Scan(ctx); err != nil {
+		return nil, r.db.failed("list trades", err)
+	}
+	trades := make([]fulloncache.Trade, len(rows))
+	for i := range rows {
+		trades[i] = rows[i].trade()
+	}
+	return trades, nil
+}
+
+// selectTrades reads trades with the names of their exchanges.
+func selectTrades(db bun.IDB, rows any) *bun.SelectQuery {
+	return db.NewSelect().Model(rows).ColumnExpr("t.*").ColumnExpr("c.name AS exchange").
+		Join("LEFT JOIN exchanges AS e ON e.ex_id = t.ex_id").Join("LEFT JOIN cat_exchanges AS c ON c.cat_ex_id = e.cat_ex_id")
+}
+
+func (r *TradeRepository) one(ctx context.Context, db bun.IDB, where func(*bun.SelectQuery), what string, args ...any) (fulloncache.Trade, error) {
+	var row tradeRow
+	q := selectTrades(db, &row).Limit(1)
+	where(q)
+	if err := q.Scan(ctx); err != nil {
+		return fulloncache.Trade{}, r.db.failed(fmt.Sprintf(what, args...), err)
+	}
+	return row.trade(), nil
+}
+
+// UpdatePosition says what a trade made of the position, and returns its row.
+func (r *TradeRepository) UpdatePosition(ctx context.Context, id int64, p Position) (fulloncache.Trade, error) {
+	var t fulloncache.Trade
+	err := r.db.inTx(ctx, func(ctx context.Context, tx bun.IDB) error {
+		q := tx.NewUpdate().Model((*tradeRow)(nil)).Where("t.trade_id = ?", id)
+		for _, c := range []struct {
+			name  string
+			value fulloncache.NullDecimal
+		}{
+			{"cur_volume", p.CurVolume}, {"cur_avg_price", p.CurAvgPrice}, {"cur_avg_cost", p.CurAvgCost}, {"cur_fee", p.CurFee},
+			{"roi", p.ROI}, {"roi_pct", p.ROIPct}, {"total_fee", p.TotalFee},
+		} {
+			q.Set("? = COALESCE(?, ?)", bun.Ident(c.name), nullDecimal(c.value), bun.Ident("t."+c.name))
+		}
+		if _, err := q.Exec(ctx); err != nil {
+			return r.db.failed(fmt.Sprintf("update trade %d", id), err)
+		}
+		var err error
+		t, err = r.one(ctx, tx, func(q *bun.SelectQuery) { q.Where("t.trade_id = ?", id) }, "trade %d", id)
+		return err
+	})
+	return t, err
+}
+
+// Delete removes a trade by the database's id.
+func (r *TradeRepository) Delete(ctx context.Context, id int64) error {
+	return deleteByID(ctx, r.db, "trade", "trades", "trade_id", id)
+}
+
+func newTradeRow(t fulloncache.Trade) tradeRow {
+	return tradeRow{
+		ExTradeID: t.ExTradeID, ExOrderID: t.ExOrderID, UserID: t.UserID, ExchangeID: t.ExchangeID, Symbol: t.Symbol,
+		Type: t.Type, Side: string(t.Side), Volume: decimal(t.Volume), Price: decimal(t.Price), Cost: decimal(t.Cost), Fee: decimal(t.Fee),
+		CurVolume: nullDecimal(t.CurVolume), CurAvgPrice: nullDecimal(t.CurAvgPrice), CurAvgCost: nullDecimal(t.CurAvgCost),
+		CurFee: nullDecimal(t.CurFee), ROI: nullDecimal(t.ROI), ROIPct: nullDecimal(t.ROIPct), TotalFee: nullDecimal(t.TotalFee),
+		Leverage: nullDecimal(t.Leverage), tradeStamp: newTradeStamp(t.Time),
+	}
+}
+
+func (r *tradeRow) trade() fulloncache.Trade {
+	return fulloncache.Trade{
+		Market: fulloncache.Market{Exchange: r.Exchange, Symbol: r.Symbol}, ID: r.TradeID,
+		ExTradeID: r.ExTradeID, ExOrderID: r.ExOrderID, UserID: r.UserID, ExchangeID: r.ExchangeID, Type: r.Type, Side: sideOf(r.Side),
+		Volume: fulloncache.Decimal(r.Volume), Price: fulloncache.Decimal(r.Price), Cost: fulloncache.Decimal(r.Cost), Fee: fulloncache.Decimal(r.Fee),
+		CurVolume: fulloncache.NullDecimal(r.CurVolume), CurAvgPrice: fulloncache.NullDecimal(r.CurAvgPrice),
+		CurAvgCost: fulloncache.NullDecimal(r.CurAvgCost), CurFee: fulloncache.NullDecimal(r.CurFee), ROI: fulloncache.NullDecimal(r.ROI),
+		ROIPct: fulloncache.NullDecimal(r.ROIPct), TotalFee: fulloncache.NullDecimal(r.TotalFee), Leverage: fulloncache.NullDecimal(r.Leverage),
+		Time: r.tradeStamp.time(),
+	}
+}
