@@ -34,7 +34,7 @@ demo: ## watch a simulated market live (Go is all it needs; Ctrl-C ends it)
 	@go run ./cmd/fulloncache demo $(ARGS)
 
 .PHONY: servers
-servers: ## install what the tests start, if it is missing: redis-server
+servers: ## install what the tests start, if it is missing: redis-server, PostgreSQL
 	@scripts/install-servers.sh
 
 .PHONY: test

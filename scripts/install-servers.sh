@@ -12,6 +12,7 @@ mark="written by fulloncache's install-servers.sh, to be removed by it"
 main() {
 	# need COMMAND APT DNF BREW [SERVICE]: "-" where nothing is to be installed.
 	need redis-server redis-server redis redis redis-server
+	need initdb postgresql postgresql-server postgresql@17 postgresql
 	need cc gcc gcc - # the race detector links with it
 	at_least 7 redis-server
 }
@@ -33,9 +34,13 @@ need() {
 	have "$command" || fail "$command is missing still: install it by hand"
 }
 
-# have finds a command on PATH, or where Debian puts those of a version.
+# have finds a command on PATH, or where Debian, postgresql.org's packages or
+# Homebrew put those of a version.
 have() {
-	command -v "$1" >/dev/null || compgen -G "/usr/lib/*/*/bin/$1" >/dev/null
+	command -v "$1" >/dev/null || compgen -G "/usr/lib/*/*/bin/$1" >/dev/null ||
+		compgen -G "/usr/pgsql-*/bin/$1" >/dev/null ||
+		compgen -G "/opt/homebrew/opt/postgresql@*/bin/$1" >/dev/null ||
+		compgen -G "/usr/local/opt/postgresql@*/bin/$1" >/dev/null
 }
 
 with_apt() {

@@ -1,6 +1,7 @@
 // Package testenv gives tests real servers: private redis-server processes on
 // free loopback ports, standalone, with replicas, as a cluster, behind Sentinels
-// or TLS, and a proxy that breaks connections. What it starts it ends.
+// or TLS, likewise PostgreSQL servers, and a proxy that breaks connections. What
+// it starts it ends.
 package testenv
 
 import (
@@ -23,9 +24,10 @@ const Patience = 20 * time.Second
 
 // shared are the servers that all tests of the binary use.
 var shared struct {
-	mu      sync.Mutex
-	redis   *Server
-	cluster *Cluster
+	mu       sync.Mutex
+	redis    *Server
+	cluster  *Cluster
+	postgres *PostgresServer
 }
 
 // Main runs a package's tests, ends the shared servers, and fails if a goroutine
@@ -33,7 +35,7 @@ var shared struct {
 func Main(m *testing.M) {
 	for _, kv := range os.Environ() {
 		name, _, _ := strings.Cut(kv, "=")
-		if strings.HasPrefix(name, "REDIS_") || strings.HasPrefix(name, "CACHE_") || name == "DOTENV_FILE" {
+		if foreign(name) {
 			if err := os.Unsetenv(name); err != nil {
 				panic(err)
 			}
@@ -48,6 +50,9 @@ func Main(m *testing.M) {
 	if shared.cluster != nil {
 		shared.cluster.stop()
 	}
+	if shared.postgres != nil {
+		shared.postgres.discard()
+	}
 	if code == 0 {
 		// After a change of topology rueidis waits 5 s before it closes what left.
 		if err := goleak.Find(
@@ -59,6 +64,13 @@ func Main(m *testing.M) {
 		}
 	}
 	os.Exit(code)
+}
+
+// foreign tells the environment variables that the library, or PostgreSQL and its
+// driver, would read.
+func foreign(name string) bool {
+	return strings.HasPrefix(name, "REDIS_") || strings.HasPrefix(name, "CACHE_") || strings.HasPrefix(name, "PG") ||
+		name == "DATABASE_URL" || name == "DOTENV_FILE"
 }
 
 // Soak reports whether the faults are to be tested in their full form.

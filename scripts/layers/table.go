@@ -48,7 +48,8 @@ type confinement struct {
 }
 
 var confined = []confinement{
-	{[]string{"github.com/jackc/pgx", "github.com/uptrace/bun", "github.com/pressly/goose", "modernc.org/sqlite"}, []string{"orm"}},
+	{[]string{"github.com/jackc/pgx"}, []string{"orm", "internal/testenv"}},
+	{[]string{"github.com/uptrace/bun", "github.com/pressly/goose", "modernc.org/sqlite"}, []string{"orm"}},
 	{[]string{"github.com/alicebob/miniredis"}, []string{"embedded"}},
 	{[]string{"github.com/prometheus"}, []string{"metrics", "cmd/fulloncache"}},
 	{[]string{"github.com/lmittmann/tint", "github.com/DeRuina/timberjack"}, []string{"logging"}},
