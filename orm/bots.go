@@ -53,7 +53,7 @@ func (r *BotRepository) ByID(ctx context.Context, id int64) (fulloncache.Bot, er
 // ByName returns a user's bot by its name; the oldest one if a database of old has
 // several of that name.
 func (r *BotRepository) ByName(ctx context.Context, user int64, name string) (fulloncache.Bot, error) {
-	if err := validTexts("bot", text{"name", name}); err != nil {
+	if err := validTexts("bot", nameText("name", name)); err != nil {
 		return fulloncache.Bot{}, err
 	}
 	return r.one(ctx, func(q *bun.SelectQuery) {
@@ -171,5 +171,10 @@ func (r *BotRepository) AddExchange(ctx context.Context, botID, exchangeID int64
 // [fulloncache.ErrNotFound] if it does not.
 func (r *BotRepository) RemoveExchange(ctx context.Context, botID, exchangeID int64) error {
 	res, err := r.db.idb.NewDelete().Model((*botExchangeRow)(nil)).Where("be.bot_id = ? AND be.ex_id = ?", botID, exchangeID).Exec(ctx)
-	return r.db.oneRow(fmt.Sprintf("account %d of bot %d", exchangeID, botID), res, err)
+	what := fmt.Sprintf("account %d of bot %d", exchangeID, botID)
+	n, err := r.db.affected(what, res, err)
+	if err == nil && n == 0 {
+		err = fmt.Errorf("%w: %s", fulloncache.ErrNotFound, what)
+	}
+	return err
 }

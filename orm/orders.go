@@ -3,10 +3,12 @@ package orm
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -155,22 +157,15 @@ func (r *OrderRepository) store(ctx context.Context, orders []fulloncache.Order,
 		}
 		want[keyOf(o)] = o
 	}
-	// Writers that lock the same rows lock them in the same order.
-	keys := make([]orderKey, 0, len(want))
-	for key := range want {
-		keys = append(keys, key)
-	}
-	slices.SortFunc(keys, func(a, b orderKey) int {
+	// Writers that add the same orders do it in the same order, or each would wait
+	// for the other.
+	keys := slices.SortedFunc(maps.Keys(want), func(a, b orderKey) int {
 		return cmp.Or(cmp.Compare(a.exchange, b.exchange), cmp.Compare(a.id, b.id))
 	})
-	have := make(map[orderKey]fulloncache.Order, len(want))
-	err := r.db.inTx(ctx, func(ctx context.Context, tx bun.IDB) error {
-		for chunk := range slices.Chunk(keys, chunkSize) {
-			if err := r.storeChunk(ctx, tx, chunk, want, have, merge); err != nil {
-				return err
-			}
-		}
-		return nil
+	var have map[orderKey]fulloncache.Order
+	err := r.db.inTx(ctx, func(ctx context.Context, tx bun.IDB) (err error) {
+		have, err = r.storeKeys(ctx, tx, keys, want, merge)
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -182,33 +177,42 @@ func (r *OrderRepository) store(ctx context.Context, orders []fulloncache.Order,
 	return stored, nil
 }
 
-// storeChunk puts the rows of the keys, as they are when it is done, into have.
-func (r *OrderRepository) storeChunk(ctx context.Context, tx bun.IDB, keys []orderKey, want, have map[orderKey]fulloncache.Order, merge merge) error {
+// storeKeys stores the orders that are wanted and returns what the rows are then.
+func (r *OrderRepository) storeKeys(ctx context.Context, tx bun.IDB, keys []orderKey, want map[orderKey]fulloncache.Order, merge merge) (map[orderKey]fulloncache.Order, error) {
+	have := make(map[orderKey]fulloncache.Order, len(keys))
 	var changed []orderRow
-	// More than once round only if another writer adds one of them in between.
+	// All that is there is locked before anything is added, so that writers do not
+	// wait for each other in a circle. There is more than one round only if another
+	// writer adds one of the orders in between.
 	for missing := keys; len(missing) > 0; {
 		found, err := r.lock(ctx, tx, missing)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for key, old := range found {
 			have[key], err = merge(old, want[key])
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if !have[key].Equal(old) {
 				changed = append(changed, newOrderRow(have[key]))
 			}
 		}
-		missing = without(missing, have)
-		added, err := r.insert(ctx, tx, missing, want)
-		if err != nil {
-			return err
+		for chunk := range slices.Chunk(without(missing, have), chunkSize) {
+			added, err := r.insert(ctx, tx, chunk, want)
+			if err != nil {
+				return nil, err
+			}
+			maps.Copy(have, added)
 		}
-		maps.Copy(have, added)
 		missing = without(missing, have)
 	}
-	return r.update(ctx, tx, changed)
+	for chunk := range slices.Chunk(changed, chunkSize) {
+		if err := r.update(ctx, tx, chunk); err != nil {
+			return nil, err
+		}
+	}
+	return have, nil
 }
 
 func without(keys []orderKey, have map[orderKey]fulloncache.Order) []orderKey {
@@ -220,9 +224,6 @@ func without(keys []orderKey, have map[orderKey]fulloncache.Order) []orderKey {
 
 // insert adds orders whose ids are free and returns those that it added.
 func (r *OrderRepository) insert(ctx context.Context, tx bun.IDB, keys []orderKey, want map[orderKey]fulloncache.Order) (map[orderKey]fulloncache.Order, error) {
-	if len(keys) == 0 {
-		return nil, nil
-	}
 	rows := make([]orderRow, len(keys))
 	for i, key := range keys {
 		rows[i] = newOrderRow(want[key])
@@ -250,9 +251,6 @@ func (r *OrderRepository) insert(ctx context.Context, tx bun.IDB, keys []orderKe
 // update writes what changed of locked rows, in one statement: as an insert that
 // always meets its row, whose columns give the values their types.
 func (r *OrderRepository) update(ctx context.Context, tx bun.IDB, rows []orderRow) error {
-	if len(rows) == 0 {
-		return nil
-	}
 	q := tx.NewInsert().Model(&rows).On("CONFLICT (order_id) DO UPDATE").Returning("NULL")
 	for _, column := range orderChanges {
 		q.Set("? = EXCLUDED.?", bun.Ident(column), bun.Ident(column))
@@ -381,7 +379,7 @@ func differentIDs(a, b int64) bool { return a != 0 && b != 0 && a != b }
 
 // ByID returns the order that the exchange has under the order's own ID.
 func (r *OrderRepository) ByID(ctx context.Context, exchange, id string) (fulloncache.Order, error) {
-	if err := validTexts("order", text{"exchange", exchange}, text{"order_id", id}); err != nil {
+	if err := validTexts("order", nameText("exchange", exchange), refText("order_id", id)); err != nil {
 		return fulloncache.Order{}, err
 	}
 	return r.one(ctx, r.db.idb, func(q *bun.SelectQuery) {
@@ -398,7 +396,7 @@ func (r *OrderRepository) ByRecord(ctx context.Context, recordID int64) (fullonc
 // ByExOrderID returns the order by the exchange's id; the one stored last if an
 // exchange has used an id again.
 func (r *OrderRepository) ByExOrderID(ctx context.Context, exchange, exOrderID string) (fulloncache.Order, error) {
-	if err := validTexts("order", text{"exchange", exchange}, text{"ex_order_id", exOrderID}); err != nil {
+	if err := validTexts("order", nameText("exchange", exchange), refText("ex_order_id", exOrderID)); err != nil {
 		return fulloncache.Order{}, err
 	}
 	return r.one(ctx, r.db.idb, func(q *bun.SelectQuery) {
@@ -458,11 +456,15 @@ func (r *OrderRepository) list(ctx context.Context, f OrderFilter, statuses []fu
 	var rows []orderRow
 	q := r.db.idb.NewSelect().Model(&rows)
 	whereIDs(q, id{"o.bot_id", f.BotID}, id{"o.uid", f.UserID}, id{"o.ex_id", f.ExchangeID})
-	whereTexts(q, text{"o.exchange", f.Exchange}, text{"o.symbol", f.Symbol})
 	if len(statuses) > 0 {
 		q.Where("lower(o.status) IN (?)", bun.In(spellings(statuses)))
 	}
-	if err := r.db.page(q, "timestamp", "order_id", f.From, f.To, f.Newest, f.Limit, f.After); err != nil {
+	err := errors.Join(
+		whereText(q, "o.exchange", nameText("exchange", f.Exchange)),
+		whereText(q, "o.symbol", nameText("symbol", f.Symbol)),
+		paged(q, "o.timestamp", "o.order_id", page{f.From, f.To, f.Newest, f.Limit, f.After}),
+	)
+	if err != nil {
 		return nil, err
 	}
 	if err := q.Scan(ctx); err != nil {
@@ -533,7 +535,7 @@ func (r *OrderRepository) UpdateFinalVolume(ctx context.Context, exchange, id st
 // order takes one if it has none, else it returns [fulloncache.ErrFinal]; an open
 // one takes another, as exchanges give one to an order that is amended.
 func (r *OrderRepository) SetExOrderID(ctx context.Context, exchange, id, exOrderID string) (fulloncache.Order, error) {
-	if err := validTexts("order", text{"ex_order_id", exOrderID}); err != nil {
+	if err := validTexts("order", refText("ex_order_id", exOrderID)); err != nil {
 		return fulloncache.Order{}, err
 	}
 	return r.change(ctx, exchange, id, func(o *fulloncache.Order) error {
@@ -547,7 +549,7 @@ func (r *OrderRepository) SetExOrderID(ctx context.Context, exchange, id, exOrde
 
 // change changes one order while nobody else does.
 func (r *OrderRepository) change(ctx context.Context, exchange, id string, set func(*fulloncache.Order) error) (fulloncache.Order, error) {
-	if err := validTexts("order", text{"exchange", exchange}, text{"order_id", id}); err != nil {
+	if err := validTexts("order", nameText("exchange", exchange), refText("order_id", id)); err != nil {
 		return fulloncache.Order{}, err
 	}
 	key := orderKey{exchange, id}
@@ -591,7 +593,7 @@ func (r *OrderRepository) UpdateStatuses(ctx context.Context, botID int64, from,
 	}
 	res, err := r.db.idb.NewUpdate().Model((*orderRow)(nil)).Set("status = ?", string(to)).
 		Where("o.bot_id = ?", botID).Where("lower(o.status) IN (?)", bun.In(from.Spellings())).Exec(ctx)
-	return affected(res, err)
+	return r.db.affected(fmt.Sprintf("update the orders of bot %d", botID), res, err)
 }
 
 // Delete removes an order by its record.

@@ -1,8 +1,8 @@
 package orm
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -80,9 +80,9 @@ func (r *BotRepository) strategies(ctx context.Context, db bun.IDB, where string
 		ParamName  string `bun:"param_name"`
 		ParamValue string `bun:"param_value"`
 	}
-	err := db.NewSelect().Model(&rows).ColumnExpr("s.*").ColumnExpr("c.name AS name, sp.name AS param_name, sp.value AS param_value").
+	err := db.NewSelect().TableExpr("strategies AS s").ColumnExpr("s.*").ColumnExpr("c.name AS name, sp.name AS param_name, sp.value AS param_value").
 		Join("JOIN cat_strategies AS c ON c.cat_str_id = s.cat_str_id").Join("LEFT JOIN strategies_params AS sp ON sp.str_id = s.str_id").
-		Where(where, id).OrderExpr("s.str_id").Scan(ctx)
+		Where(where, id).OrderExpr("s.str_id").Scan(ctx, &rows)
 	if err != nil {
 		return nil, r.db.failed("read strategies", err)
 	}

@@ -3,6 +3,7 @@ package orm
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -229,7 +230,11 @@ func (r *TradeRepository) ByID(ctx context.Context, id int64) (fulloncache.Trade
 // ByExTradeID returns a trade by the exchange's ids: its own, and that of the
 // order it fills ("" if it has none).
 func (r *TradeRepository) ByExTradeID(ctx context.Context, exTradeID, exOrderID string) (fulloncache.Trade, error) {
-	if err := validTexts("trade", text{"ex_trade_id", exTradeID}); err != nil {
+	texts := []text{refText("ex_trade_id", exTradeID)}
+	if exOrderID != "" {
+		texts = append(texts, refText("ex_order_id", exOrderID))
+	}
+	if err := validTexts("trade", texts...); err != nil {
 		return fulloncache.Trade{}, err
 	}
 	return r.one(ctx, r.db.idb, func(q *bun.SelectQuery) {
@@ -256,11 +261,16 @@ func (r *TradeRepository) List(ctx context.Context, f TradeFilter) ([]fulloncach
 	var rows []tradeRow
 	q := selectTrades(r.db.idb, &rows)
 	whereIDs(q, id{"t.uid", f.UserID}, id{"t.ex_id", f.ExchangeID})
-	whereTexts(q, text{"c.name", f.Exchange}, text{"t.symbol", f.Symbol}, text{"t.ex_order_id", f.ExOrderID})
 	if f.Uncalculated {
 		q.Where("t.cur_volume IS NULL")
 	}
-	if err := r.db.page(q, "t.time", "t.trade_id", f.From, f.To, f.Newest, f.Limit, f.After); err != nil {
+	err := errors.Join(
+		whereText(q, "c.name", nameText("exchange", f.Exchange)),
+		whereText(q, "t.symbol", nameText("symbol", f.Symbol)),
+		whereText(q, "t.ex_order_id", refText("ex_order_id", f.ExOrderID)),
+		paged(q, "t.time", "t.trade_id", page{f.From, f.To, f.Newest, f.Limit, f.After}),
+	)
+	if err != nil {
 		return nil, err
 	}
 	if err := q.Scan(ctx); err != nil {
