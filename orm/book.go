@@ -84,13 +84,13 @@ func whereIDs(q *bun.SelectQuery, ids ...id) {
 	}
 }
 
-// whereText restricts a query to rows that have a text in a column, if one is
+// whereText restricts a query to rows of which an expression is a text, if one is
 // given.
-func whereText(q *bun.SelectQuery, column string, t text) error {
+func whereText(q *bun.SelectQuery, expr string, t text) error {
 	if t.value == "" {
 		return nil
 	}
-	q.Where("? = ?", bun.Ident(column), t.value)
+	q.Where(expr+" = ?", t.value)
 	return validTexts("filter", t)
 }
 
@@ -102,15 +102,14 @@ type page struct {
 	after    Cursor
 }
 
-// paged restricts and orders a query: alias and column tell the time, idColumn
-// the row.
-func paged(q *bun.SelectQuery, column, idColumn string, p page) error {
+// paged restricts and orders a query: column and nanos tell the time, idColumn the
+// row.
+func paged(q *bun.SelectQuery, column, nanos, idColumn string, p page) error {
 	limit, err := limitOf(p.limit)
 	if err != nil {
 		return err
 	}
-	alias, _, _ := strings.Cut(column, ".")
-	key := []any{bun.Ident(column), bun.Ident(alias + ".nanos")}
+	key := []any{bun.Ident(column), bun.Ident(nanos)}
 	compare := func(op string, t time.Time) {
 		s := newStamp(t)
 		q.Where("(?, ?) "+op+" (?, ?)", append(slices.Clone(key), s.Timestamp, s.Nanos)...)

@@ -47,7 +47,8 @@ func books(t *testing.T, test func(b *book)) {
 	}
 }
 
-func newBook(t *testing.T, engine string) *book {
+// newBook opens a book in a database on which statements were run before.
+func newBook(t *testing.T, engine string, before ...string) *book {
 	t.Helper()
 	b := &book{T: t, ctx: testenv.Context(t), postgres: engine == "postgres", catalogue: map[string]int64{}}
 	driver, source := "sqlite", filepath.Join(t.TempDir(), "book.db")
@@ -56,20 +57,25 @@ func newBook(t *testing.T, engine string) *book {
 		driver, source = "pgx", testenv.Postgres(t).Database(t)
 		b.dsn = source
 	}
-	b.db = b.open()
-	b.Cleanup(func() { b.must(b.db.Close()) })
 	var err error
 	b.raw, err = sql.Open(driver, source)
 	b.must(err)
 	b.Cleanup(func() { b.must(b.raw.Close()) })
-	b.user = b.insert("INSERT INTO users (mail) VALUES ('a') RETURNING uid")
-	b.other = b.insert("INSERT INTO users (mail) VALUES ('b') RETURNING uid")
+	for _, statements := range before {
+		b.exec(statements)
+	}
+	b.db = b.open()
+	b.Cleanup(func() { b.must(b.db.Close()) })
+	user := `INSERT INTO users (mail, password, f2a, role, name, lastname, phone, id_num, "timestamp")
+		VALUES ($1, '', '', '', '', '', '', '', $2) RETURNING uid`
+	b.user, b.other = b.insert(user, "a", b.stamp("2020-01-01T00:00:00")), b.insert(user, "b", b.stamp("2020-01-01T00:00:00"))
 	for _, name := range []string{"kraken", "binance"} {
 		b.catalogue[name] = b.insert("INSERT INTO cat_exchanges (name) VALUES ($1) RETURNING cat_ex_id", name)
 	}
-	account := "INSERT INTO exchanges (uid, cat_ex_id, name) VALUES ($1, $2, 'main') RETURNING ex_id"
-	b.kraken, b.binance = b.insert(account, b.user, b.catalogue["kraken"]), b.insert(account, b.user, b.catalogue["binance"])
-	symbol := "INSERT INTO symbols (symbol, cat_ex_id) VALUES ($1, $2) RETURNING symbol_id"
+	account := `INSERT INTO exchanges (uid, cat_ex_id, name, "timestamp") VALUES ($1, $2, 'main', $3) RETURNING ex_id`
+	b.kraken = b.insert(account, b.user, b.catalogue["kraken"], b.stamp("2020-01-01T00:00:00"))
+	b.binance = b.insert(account, b.user, b.catalogue["binance"], b.stamp("2020-01-01T00:00:00"))
+	symbol := "INSERT INTO symbols (symbol, cat_ex_id, base) VALUES ($1, $2, '') RETURNING symbol_id"
 	b.btc, b.eth = b.insert(symbol, "BTC/USD", b.catalogue["kraken"]), b.insert(symbol, "ETH/USD", b.catalogue["kraken"])
 	for _, bot := range []struct {
 		id   *int64
@@ -96,6 +102,14 @@ func (b *book) insert(query string, args ...any) (id int64) {
 		b.Fatalf("%s: %v", query, err)
 	}
 	return id
+}
+
+// stamp is a time as the database's columns have it; s ends at the second.
+func (b *book) stamp(s string) string {
+	if b.postgres {
+		return s
+	}
+	return s + ".000000Z"
 }
 
 func (b *book) exec(query string, args ...any) {

@@ -50,8 +50,8 @@ func (r *BotRepository) ByID(ctx context.Context, id int64) (fulloncache.Bot, er
 	return r.one(ctx, func(q *bun.SelectQuery) { q.Where("b.bot_id = ?", id) }, "bot %d", id)
 }
 
-// ByName returns a user's bot by its name; the oldest one if a database of old has
-// several of that name.
+// ByName returns a user's bot by its name; the oldest one if there are several of
+// that name.
 func (r *BotRepository) ByName(ctx context.Context, user int64, name string) (fulloncache.Bot, error) {
 	if err := validTexts("bot", nameText("name", name)); err != nil {
 		return fulloncache.Bot{}, err
@@ -96,13 +96,14 @@ func (r *BotRepository) List(ctx context.Context, f BotFilter) ([]fulloncache.Bo
 	return bots, nil
 }
 
-// Add stores a new bot; an ID and a time that are given are not looked at.
+// Add stores a new bot; an ID and a time that are given are not looked at. Names
+// need not be unique.
 func (r *BotRepository) Add(ctx context.Context, b fulloncache.Bot) (fulloncache.Bot, error) {
 	if err := b.Validate(); err != nil {
 		return fulloncache.Bot{}, err
 	}
-	row := botRow{UserID: b.UserID, Name: b.Name, DryRun: b.DryRun, Active: b.Active}
-	err := r.db.idb.NewInsert().Model(&row).ExcludeColumn("bot_id", "timestamp").Returning("*").Scan(ctx)
+	row := botRow{UserID: b.UserID, Name: b.Name, DryRun: b.DryRun, Active: b.Active, created: newCreated()}
+	err := r.db.idb.NewInsert().Model(&row).Returning("*").Scan(ctx)
 	if err != nil {
 		return fulloncache.Bot{}, r.db.failed("add bot "+quoted(b.Name), err)
 	}

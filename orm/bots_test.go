@@ -105,8 +105,11 @@ func TestBotsRefuse(t *testing.T) {
 		}
 		_, err := bots.Add(b.ctx, fulloncache.Bot{UserID: 987654, Name: "x"})
 		b.fails(err, fulloncache.ErrForeignKey)
-		_, err = bots.Add(b.ctx, fulloncache.Bot{UserID: b.user, Name: "trend"})
-		b.fails(err, fulloncache.ErrDuplicate, "trend")
+		// A second bot of the name is not what the name finds.
+		get(bots.Add(b.ctx, fulloncache.Bot{UserID: b.user, Name: "trend"}))(b)
+		if got := get(bots.ByName(b.ctx, b.user, "trend"))(b); got.ID != b.bot {
+			b.Errorf("got %+v", got)
+		}
 		for _, id := range []int64{0, -1, 987654} {
 			_, err = bots.ByID(b.ctx, id)
 			b.fails(err, fulloncache.ErrNotFound)

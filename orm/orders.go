@@ -462,7 +462,7 @@ func (r *OrderRepository) list(ctx context.Context, f OrderFilter, statuses []fu
 	err := errors.Join(
 		whereText(q, "o.exchange", nameText("exchange", f.Exchange)),
 		whereText(q, "o.symbol", nameText("symbol", f.Symbol)),
-		paged(q, "o.timestamp", "o.order_id", page{f.From, f.To, f.Newest, f.Limit, f.After}),
+		paged(q, "o.timestamp", "o.timestamp_nanos", "o.order_id", page{f.From, f.To, f.Newest, f.Limit, f.After}),
 	)
 	if err != nil {
 		return nil, err

@@ -599,8 +599,8 @@ func TestLegacyOrders(t *testing.T) {
 	books(t, func(b *book) {
 		row := func(status string) int64 {
 			return b.insert(`INSERT INTO orders (bot_id, uid, ex_id, cat_ex_id, exchange, symbol, order_type, side, volume, price, status, reason, "timestamp")
-				VALUES ($1, $2, $3, $4, 'kraken', 'BTC/USD', 'limit', 'Buy', 0.1, 67123.45, $5, '', '2024-02-29 23:59:59.123456') RETURNING order_id`,
-				b.bot, b.user, b.kraken, b.catalogue["kraken"], status)
+				VALUES ($1, $2, $3, $4, 'kraken', 'BTC/USD', 'limit', 'Buy', 0.1, 67123.45, $5, '', $6) RETURNING order_id`,
+				b.bot, b.user, b.kraken, b.catalogue["kraken"], status, b.stamp("2024-02-29T23:59:59"))
 		}
 		record := row("Open")
 		number := fmt.Sprint(record)
@@ -608,7 +608,7 @@ func TestLegacyOrders(t *testing.T) {
 			Market: fulloncache.Market{Exchange: "kraken", Symbol: "BTC/USD"}, ID: number, RecordID: record,
 			BotID: b.bot, UserID: b.user, ExchangeID: b.kraken, CatExchangeID: b.catalogue["kraken"],
 			Type: "limit", Side: fulloncache.Buy, Volume: dec("0.1"), Price: some("67123.45"), Status: "Open",
-			Time: time.Date(2024, 2, 29, 23, 59, 59, 123_456_000, time.UTC),
+			Time: time.Date(2024, 2, 29, 23, 59, 59, 0, time.UTC),
 		}
 		b.wantOrder(want)
 		if got := get(b.db.Orders.ByID(b.ctx, "kraken", number))(b); !got.Equal(want) {
@@ -727,5 +727,84 @@ func TestAnyOrder(t *testing.T) {
 				t.Fatalf("listed %+v, %v", page, err)
 			}
 		})
+	})
+}
+
+// A database that fullon made: its numbers, ids and texts are narrower.
+func TestDatabaseOfFullon(t *testing.T) {
+	t.Parallel()
+	b := newBook(t, "postgres", `
+		CREATE TABLE orders (order_id serial PRIMARY KEY, bot_id integer NOT NULL, uid integer NOT NULL, ex_id integer NOT NULL,
+			ex_order_id varchar(64), cat_ex_id integer NOT NULL, exchange varchar(50) NOT NULL, symbol varchar(20) NOT NULL,
+			order_type varchar(15) NOT NULL, side varchar(4) NOT NULL, volume double precision NOT NULL, final_volume double precision,
+			price double precision, plimit double precision, tick double precision, futures bool NOT NULL DEFAULT false,
+			status varchar(20) NOT NULL, command varchar(64), reason varchar(35) NOT NULL,
+			"timestamp" timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'UTC'));
+		CREATE TABLE trades (trade_id serial PRIMARY KEY, ex_trade_id varchar(64) NOT NULL, ex_order_id varchar(64) NOT NULL,
+			uid integer NOT NULL, ex_id integer NOT NULL, symbol varchar(20) NOT NULL, order_type varchar(15) NOT NULL, side varchar(4) NOT NULL,
+			volume double precision NOT NULL, price double precision NOT NULL, cost double precision NOT NULL, fee double precision NOT NULL,
+			cur_volume double precision, cur_avg_price double precision, cur_avg_cost double precision, cur_fee double precision,
+			roi double precision, roi_pct double precision, total_fee double precision, leverage float,
+			"time" timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'UTC'), UNIQUE (ex_trade_id, ex_order_id));
+		CREATE TABLE strategies (str_id serial PRIMARY KEY, bot_id integer, cat_str_id integer NOT NULL, take_profit float, stop_loss float,
+			trailing_stop float, timeout float, leverage float NOT NULL DEFAULT 1, size_pct float, size float, size_currency varchar(5),
+			pre_load_bars smallint, feeds smallint DEFAULT 2, pairs bool DEFAULT False);
+		INSERT INTO orders (bot_id, uid, ex_id, cat_ex_id, exchange, symbol, order_type, side, volume, final_volume, price, status, reason, "timestamp")
+			VALUES (1, 1, 1, 1, 'kraken', 'BTC/USD', 'market', 'Buy', 0.1, 1e-8, 67123.45, 'Open', '', '2024-02-29 23:59:59.123456');
+		INSERT INTO trades (ex_trade_id, ex_order_id, uid, ex_id, symbol, order_type, side, volume, price, cost, fee, time)
+			VALUES ('T', 'O', 1, 1, 'BTC/USD', 'market', 'Sell', 0.3, 67123.45, 20137.035, 1e-7, '2024-02-29 23:59:59.123456')`)
+	at := time.Date(2024, 2, 29, 23, 59, 59, 123_456_000, time.UTC)
+	order := fulloncache.Order{
+		Market: fulloncache.Market{Exchange: "kraken", Symbol: "BTC/USD"}, ID: "1", RecordID: 1, BotID: 1, UserID: 1, ExchangeID: 1, CatExchangeID: 1,
+		Type: "market", Side: fulloncache.Buy, Volume: dec("0.1"), FinalVolume: some("0.00000001"), Price: some("67123.45"), Status: "Open", Time: at,
+	}
+	b.wantOrder(order)
+	b.wantTrade(fulloncache.Trade{
+		Market: fulloncache.Market{Exchange: "kraken", Symbol: "BTC/USD"}, ID: 1, ExTradeID: "T", ExOrderID: "O", UserID: 1, ExchangeID: 1,
+		Type: "market", Side: fulloncache.Sell, Volume: dec("0.3"), Price: dec("67123.45"), Cost: dec("20137.035"), Fee: dec("0.0000001"), Time: at,
+	})
+	if got := get(b.db.Orders.Open(b.ctx, orm.OrderFilter{BotID: 1}))(b); len(got) != 1 || !got[0].Equal(order) {
+		b.Errorf("open: %+v", got)
+	}
+	order.FinalVolume, order.Status, order.Price = some("0.1"), fulloncache.OrderFilled, some("0.3")
+	if got := get(b.db.Orders.Save(b.ctx, order))(b); !got.Equal(order) {
+		b.Errorf("saved: %+v", got)
+	}
+	b.wantOrder(order)
+	added := get(b.db.Orders.Add(b.ctx, b.order("a")))(b)
+	b.wantOrder(added)
+	trade := get(b.db.Trades.Add(b.ctx, b.trade("a")))(b)
+	trade.ROI = some("-1.25")
+	get(b.db.Trades.UpdatePosition(b.ctx, trade.ID, orm.Position{ROI: trade.ROI}))(b)
+	b.wantTrade(trade)
+	wide := b.order("wide")
+	wide.Reason = strings.Repeat("x", 36)
+	_, err := b.db.Orders.Add(b.ctx, wide)
+	b.fails(err, fulloncache.ErrInvalid)
+	wide = b.order("wide")
+	wide.BotID = 1 << 40
+	_, err = b.db.Orders.Add(b.ctx, wide)
+	b.fails(err, fulloncache.ErrInvalid)
+	strategy := fulloncache.Strategy{BotID: b.bot, Name: "kind", Leverage: dec("1.5"), TakeProfit: some("2.1")}
+	stored := get(b.db.Bots.AddStrategy(b.ctx, strategy))(b)
+	strategy.ID, strategy.CatStrategyID = stored.ID, stored.CatStrategyID
+	if !stored.Equal(strategy) {
+		b.Errorf("stored %+v", stored)
+	}
+	b.exec("INSERT INTO strategies (bot_id, cat_str_id) VALUES ($1, $2)", b.bot, stored.CatStrategyID)
+	if all := get(b.db.Bots.Strategies(b.ctx, b.bot))(b); len(all) != 2 || all[1].PreLoadBars != 0 || all[1].Feeds != 2 || !all[1].Leverage.Equal(dec("1")) {
+		b.Errorf("strategies %+v", all)
+	}
+}
+
+// A trade stays at its exchange when its account is gone.
+func TestTradeOutlivesItsAccount(t *testing.T) {
+	books(t, func(b *book) {
+		want := get(b.db.Trades.Add(b.ctx, b.trade("a")))(b)
+		b.exec("DELETE FROM exchanges WHERE ex_id = $1", b.kraken)
+		b.wantTrade(want)
+		if got := get(b.db.Trades.Last(b.ctx, orm.TradeFilter{Exchange: "kraken"}))(b); !got.Equal(want) {
+			b.Errorf("got %+v", got)
+		}
 	})
 }

@@ -14,9 +14,9 @@ import (
 	"github.com/fullon/fulloncache"
 )
 
-// TradeRepository is the record of the users' trades. The table does not name the
-// exchange: a trade's Market.Exchange is that of its account, and empty if a
-// program of old left a trade whose account is gone.
+// TradeRepository is the record of the users' trades. Rows of programs of old do
+// not name the exchange: their Market.Exchange is that of the account, and empty
+// if the account is gone.
 //
 // The errors of all methods: [fulloncache.ErrInvalid] for unusable input,
 // [fulloncache.ErrNotFound], [fulloncache.ErrDuplicate],
@@ -60,6 +60,7 @@ type tradeRow struct {
 	ExOrderID   string      `bun:"ex_order_id"`
 	UserID      int64       `bun:"uid"`
 	ExchangeID  int64       `bun:"ex_id"`
+	Exchange    string      `bun:"exchange,nullzero"`
 	Symbol      string      `bun:"symbol"`
 	Type        string      `bun:"order_type"`
 	Side        string      `bun:"side"`
@@ -76,9 +77,6 @@ type tradeRow struct {
 	TotalFee    nullDecimal `bun:"total_fee"`
 	Leverage    nullDecimal `bun:"leverage"`
 	tradeStamp
-
-	// Exchange comes from the account.
-	Exchange string `bun:"exchange,scanonly"`
 }
 
 // tradeKey is what a trade is known by: exchanges give both sides of a trade
@@ -265,10 +263,10 @@ func (r *TradeRepository) List(ctx context.Context, f TradeFilter) ([]fulloncach
 		q.Where("t.cur_volume IS NULL")
 	}
 	err := errors.Join(
-		whereText(q, "c.name", nameText("exchange", f.Exchange)),
+		whereText(q, tradeExchange, nameText("exchange", f.Exchange)),
 		whereText(q, "t.symbol", nameText("symbol", f.Symbol)),
 		whereText(q, "t.ex_order_id", refText("ex_order_id", f.ExOrderID)),
-		paged(q, "t.time", "t.trade_id", page{f.From, f.To, f.Newest, f.Limit, f.After}),
+		paged(q, "t.time", "t.time_nanos", "t.trade_id", page{f.From, f.To, f.Newest, f.Limit, f.After}),
 	)
 	if err != nil {
 		return nil, err
@@ -283,9 +281,12 @@ func (r *TradeRepository) List(ctx context.Context, f TradeFilter) ([]fulloncach
 	return trades, nil
 }
 
+// tradeExchange is the name of a trade's exchange.
+const tradeExchange = "COALESCE(t.exchange, c.name)"
+
 // selectTrades reads trades with the names of their exchanges.
 func selectTrades(db bun.IDB, rows any) *bun.SelectQuery {
-	return db.NewSelect().Model(rows).ColumnExpr("t.*").ColumnExpr("c.name AS exchange").
+	return db.NewSelect().Model(rows).ExcludeColumn("exchange").ColumnExpr(tradeExchange + " AS exchange").
 		Join("LEFT JOIN exchanges AS e ON e.ex_id = t.ex_id").Join("LEFT JOIN cat_exchanges AS c ON c.cat_ex_id = e.cat_ex_id")
 }
 
@@ -330,7 +331,7 @@ func (r *TradeRepository) Delete(ctx context.Context, id int64) error {
 
 func newTradeRow(t fulloncache.Trade) tradeRow {
 	return tradeRow{
-		ExTradeID: t.ExTradeID, ExOrderID: t.ExOrderID, UserID: t.UserID, ExchangeID: t.ExchangeID, Symbol: t.Symbol,
+		ExTradeID: t.ExTradeID, ExOrderID: t.ExOrderID, UserID: t.UserID, ExchangeID: t.ExchangeID, Exchange: t.Exchange, Symbol: t.Symbol,
 		Type: t.Type, Side: string(t.Side), Volume: decimal(t.Volume), Price: decimal(t.Price), Cost: decimal(t.Cost), Fee: decimal(t.Fee),
 		CurVolume: nullDecimal(t.CurVolume), CurAvgPrice: nullDecimal(t.CurAvgPrice), CurAvgCost: nullDecimal(t.CurAvgCost),
 		CurFee: nullDecimal(t.CurFee), ROI: nullDecimal(t.ROI), ROIPct: nullDecimal(t.ROIPct), TotalFee: nullDecimal(t.TotalFee),

@@ -295,14 +295,14 @@ func TestLegacyTrades(t *testing.T) {
 	books(t, func(b *book) {
 		row := func(id string, account int64) int64 {
 			return b.insert(`INSERT INTO trades (ex_trade_id, ex_order_id, uid, ex_id, symbol, order_type, side, volume, price, cost, fee, roi, time)
-				VALUES ($1, 'O', $2, $3, 'BTC/USD', 'market', 'Sell', 0.1, 67123.45, 6712.345, 0.00000001, NULL, '2024-02-29 23:59:59.5') RETURNING trade_id`,
-				id, b.user, account)
+				VALUES ($1, 'O', $2, $3, 'BTC/USD', 'market', 'Sell', 0.1, 67123.45, 6712.345, 0.00000001, NULL, $4) RETURNING trade_id`,
+				id, b.user, account, b.stamp("2024-02-29T23:59:59"))
 		}
 		want := fulloncache.Trade{
 			Market: fulloncache.Market{Exchange: "kraken", Symbol: "BTC/USD"}, ID: row("a", b.kraken), ExTradeID: "a", ExOrderID: "O",
 			UserID: b.user, ExchangeID: b.kraken, Type: "market", Side: fulloncache.Sell,
 			Volume: dec("0.1"), Price: dec("67123.45"), Cost: dec("6712.345"), Fee: dec("0.00000001"),
-			Time: time.Date(2024, 2, 29, 23, 59, 59, 500_000_000, time.UTC),
+			Time: time.Date(2024, 2, 29, 23, 59, 59, 0, time.UTC),
 		}
 		b.wantTrade(want)
 		want.ID, want.ExTradeID, want.ExchangeID, want.Exchange = row("b", 987654), "b", 987654, ""
