@@ -5,10 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/uptrace/bun"
 
@@ -21,8 +18,8 @@ const (
 	// MaxLimit is how many rows a List can be asked for.
 	MaxLimit = 100_000
 
-	// chunkSize is how many rows one statement writes at most.
-	chunkSize = 1000
+	// maxRef bounds ids that their makers give as text, in bytes.
+	maxRef = 64
 )
 
 // Cursor is the place behind a row in a list that is ordered by time: its time
@@ -42,29 +39,23 @@ func limitOf(limit int) (int64, error) {
 	return int64(limit), nil
 }
 
-// text is a text that is looked up, with the name of its field or column, and
-// how many bytes it has at most.
-type text struct {
-	name, value string
-	most        int
+// mayExist returns ErrNotFound for what is looked up by a text that no row has.
+func (c *conn) mayExist(ctx context.Context, what string, texts ...string) error {
+	for _, text := range texts {
+		if !storable(text) {
+			return c.fail(ctx, what, sql.ErrNoRows)
+		}
+	}
+	return nil
 }
 
-// A name is an exchange, a symbol or the like; a ref is an id that its maker gave
-// as text.
-func nameText(name, value string) text { return text{name, value, 256} }
-func refText(name, value string) text  { return text{name, value, 64} }
-
-// validTexts refuses texts that no row can have.
-func validTexts(what string, texts ...text) error {
-	for _, t := range texts {
-		switch {
-		case t.value == "":
-			return fmt.Errorf("%w: %s: %s is empty", fulloncache.ErrInvalid, what, t.name)
-		case len(t.value) > t.most:
-			return fmt.Errorf("%w: %s: %s has %d bytes: want at most %d", fulloncache.ErrInvalid, what, t.name, len(t.value), t.most)
-		case !utf8.ValidString(t.value) || strings.Contains(t.value, "\x00"):
-			return fmt.Errorf("%w: %s: %s %q: want UTF-8 without null bytes", fulloncache.ErrInvalid, what, t.name, t.value)
-		}
+// scanOne reads the row of a query, which looks it up by texts.
+func (c *conn) scanOne(ctx context.Context, what string, texts []string, q *bun.SelectQuery) error {
+	if err := c.mayExist(ctx, what, texts...); err != nil {
+		return err
+	}
+	if err := q.Scan(ctx); err != nil {
+		return c.fail(ctx, what, err)
 	}
 	return nil
 }
@@ -86,12 +77,13 @@ func whereIDs(q *bun.SelectQuery, ids ...id) {
 
 // whereText restricts a query to rows of which an expression is a text, if one is
 // given.
-func whereText(q *bun.SelectQuery, expr string, t text) error {
-	if t.value == "" {
-		return nil
+func whereText(q *bun.SelectQuery, expr, text string) {
+	switch {
+	case !storable(text):
+		q.Where("1 = 0") // no row has it
+	case text != "":
+		q.Where(expr+" = ?", text)
 	}
-	q.Where(expr+" = ?", t.value)
-	return validTexts("filter", t)
 }
 
 // page is the part of a list, ordered by time, that is asked for.
@@ -111,8 +103,7 @@ func paged(q *bun.SelectQuery, column, nanos, idColumn string, p page) error {
 	}
 	key := []any{bun.Ident(column), bun.Ident(nanos)}
 	compare := func(op string, t time.Time) {
-		s := newStamp(t)
-		q.Where("(?, ?) "+op+" (?, ?)", append(slices.Clone(key), s.Timestamp, s.Nanos)...)
+		q.Where("(?, ?) "+op+" (?, ?)", append(slices.Clone(key), instant{t}, nanosOf(t))...)
 	}
 	if !p.from.IsZero() {
 		compare(">=", p.from)
@@ -125,8 +116,7 @@ func paged(q *bun.SelectQuery, column, nanos, idColumn string, p page) error {
 		direction, beyond = "DESC", "<"
 	}
 	if p.after != (Cursor{}) {
-		s := newStamp(p.after.Time)
-		q.Where("(?, ?, ?) "+beyond+" (?, ?, ?)", append(slices.Clone(key), bun.Ident(idColumn), s.Timestamp, s.Nanos, p.after.ID)...)
+		q.Where("(?, ?, ?) "+beyond+" (?, ?, ?)", append(slices.Clone(key), bun.Ident(idColumn), instant{p.after.Time}, nanosOf(p.after.Time), p.after.ID)...)
 	}
 	for _, column := range append(key, bun.Ident(idColumn)) {
 		q.OrderExpr("? "+direction, column)
@@ -136,28 +126,6 @@ func paged(q *bun.SelectQuery, column, nanos, idColumn string, p page) error {
 }
 
 // deleteByID deletes one row.
-func deleteByID(ctx context.Context, db *DB, what, table, column string, id int64) error {
-	what = fmt.Sprintf("delete %s %d", what, id)
-	res, err := db.idb.NewDelete().Table(table).Where("? = ?", bun.Ident(column), id).Exec(ctx)
-	n, err := db.affected(what, res, err)
-	if err == nil && n == 0 {
-		err = fmt.Errorf("%w: %s", fulloncache.ErrNotFound, what)
-	}
-	return err
-}
-
-// affected is how many rows a statement wrote.
-func (db *DB) affected(what string, res sql.Result, err error) (int, error) {
-	if err != nil {
-		return 0, db.failed(what, err)
-	}
-	n, err := res.RowsAffected()
-	return int(n), err
-}
-
-func quoted(s string) string {
-	if len(s) > 64 {
-		s = s[:64] + "…"
-	}
-	return strconv.Quote(s)
+func deleteByID(ctx context.Context, c *conn, what, table, column string, id int64) error {
+	return c.execOne(ctx, fmt.Sprintf("delete %s %d", what, id), "DELETE FROM ? WHERE ? = ?", bun.Ident(table), bun.Ident(column), id)
 }

@@ -95,7 +95,7 @@ func TestBookConnectionBreaks(t *testing.T) {
 		}},
 		{`INSERT INTO "orders"`, func(db *orm.DB) error { _, err := db.Orders.Save(b.ctx, b.order("b")); return err }},
 		{`EXCLUDED."status"`, save},
-		{`UPDATE "orders"`, func(db *orm.DB) error {
+		{`UPDATE orders`, func(db *orm.DB) error {
 			_, err := db.Orders.UpdateStatuses(b.ctx, b.bot, fulloncache.OrderNew, fulloncache.OrderOpen)
 			return err
 		}},
@@ -103,7 +103,7 @@ func TestBookConnectionBreaks(t *testing.T) {
 		{`FROM exchanges`, addTrade},
 		{`INSERT INTO "trades"`, addTrade},
 		{`SELECT "ex_trade_id"`, addTrade},
-		{`UPDATE "trades"`, func(db *orm.DB) error {
+		{`UPDATE trades`, func(db *orm.DB) error {
 			_, err := db.Trades.UpdatePosition(b.ctx, trade.ID, orm.Position{ROI: some("1")})
 			return err
 		}},

@@ -52,7 +52,7 @@ func newBook(t *testing.T, engine string, before ...string) *book {
 	t.Helper()
 	b := &book{T: t, ctx: testenv.Context(t), postgres: engine == "postgres", catalogue: map[string]int64{}}
 	driver, source := "sqlite", filepath.Join(t.TempDir(), "book.db")
-	b.dsn = source
+	b.dsn = "sqlite:" + source
 	if b.postgres {
 		driver, source = "pgx", testenv.Postgres(t).Database(t)
 		b.dsn = source
@@ -65,7 +65,7 @@ func newBook(t *testing.T, engine string, before ...string) *book {
 		b.exec(statements)
 	}
 	b.db = b.open()
-	b.Cleanup(func() { b.must(b.db.Close()) })
+	b.must(b.db.Migrate(b.ctx))
 	user := `INSERT INTO users (mail, password, f2a, role, name, lastname, phone, id_num, "timestamp")
 		VALUES ($1, '', '', '', '', '', '', '', $2) RETURNING uid`
 	b.user, b.other = b.insert(user, "a", b.stamp("2020-01-01T00:00:00")), b.insert(user, "b", b.stamp("2020-01-01T00:00:00"))
@@ -90,9 +90,7 @@ func newBook(t *testing.T, engine string, before ...string) *book {
 
 func (b *book) open() *orm.DB {
 	b.Helper()
-	db, err := orm.Open(b.ctx, b.dsn)
-	b.must(err)
-	return db
+	return open(b.T, b.dsn)
 }
 
 // insert runs a statement that returns an id.
@@ -109,7 +107,7 @@ func (b *book) stamp(s string) string {
 	if b.postgres {
 		return s
 	}
-	return s + ".000000Z"
+	return s + ".000000000Z"
 }
 
 func (b *book) exec(query string, args ...any) {
@@ -165,7 +163,7 @@ func gone(ctx context.Context) context.Context {
 }
 
 // Texts that no row has.
-var strange = []string{"", "a\x00b", "\xff", strings.Repeat("x", 10_000)}
+var strange = []string{"", "x", "a\x00b", "\xff", strings.Repeat("x", 10_000)}
 
 // What is drawn at random.
 var (

@@ -17,7 +17,7 @@ import (
 // context's error, and [fulloncache.ErrUnavailable] if the database cannot answer.
 // A method that returns an error has changed nothing. Writes return the row as it
 // is stored.
-type BotRepository struct{ db *DB }
+type BotRepository struct{ conn *conn }
 
 // BotFilter says which bots are meant: those that fit every field that is set.
 type BotFilter struct {
@@ -33,40 +33,38 @@ type BotFilter struct {
 type botRow struct {
 	bun.BaseModel `bun:"table:bots,alias:b"`
 
-	BotID  int64  `bun:"bot_id,pk,autoincrement"`
-	UserID int64  `bun:"uid"`
-	Name   string `bun:"name"`
-	DryRun bool   `bun:"dry_run"`
-	Active bool   `bun:"active"`
-	created
+	BotID   int64   `bun:"bot_id,pk,autoincrement"`
+	UserID  int64   `bun:"uid"`
+	Name    string  `bun:"name"`
+	DryRun  bool    `bun:"dry_run"`
+	Active  bool    `bun:"active"`
+	Created instant `bun:"timestamp"`
 }
 
 func (r *botRow) bot() fulloncache.Bot {
-	return fulloncache.Bot{ID: r.BotID, UserID: r.UserID, Name: r.Name, DryRun: r.DryRun, Active: r.Active, Created: r.created.time()}
+	return fulloncache.Bot{ID: r.BotID, UserID: r.UserID, Name: r.Name, DryRun: r.DryRun, Active: r.Active, Created: r.Created.Time}
 }
 
 // ByID returns a bot by the database's id.
 func (r *BotRepository) ByID(ctx context.Context, id int64) (fulloncache.Bot, error) {
-	return r.one(ctx, func(q *bun.SelectQuery) { q.Where("b.bot_id = ?", id) }, "bot %d", id)
+	return r.one(ctx, fmt.Sprintf("bot %d", id), nil, func(q *bun.SelectQuery) { q.Where("b.bot_id = ?", id) })
 }
 
 // ByName returns a user's bot by its name; the oldest one if there are several of
 // that name.
 func (r *BotRepository) ByName(ctx context.Context, user int64, name string) (fulloncache.Bot, error) {
-	if err := validTexts("bot", nameText("name", name)); err != nil {
-		return fulloncache.Bot{}, err
-	}
-	return r.one(ctx, func(q *bun.SelectQuery) {
+	what := fmt.Sprintf("bot %s of user %d", printable(name), user)
+	return r.one(ctx, what, []string{name}, func(q *bun.SelectQuery) {
 		q.Where("b.uid = ? AND b.name = ?", user, name).OrderExpr("b.bot_id")
-	}, "bot %s of user %d", quoted(name), user)
+	})
 }
 
-func (r *BotRepository) one(ctx context.Context, where func(*bun.SelectQuery), what string, args ...any) (fulloncache.Bot, error) {
+func (r *BotRepository) one(ctx context.Context, what string, texts []string, where func(*bun.SelectQuery)) (fulloncache.Bot, error) {
 	var row botRow
-	q := r.db.idb.NewSelect().Model(&row).Limit(1)
+	q := r.conn.q.NewSelect().Model(&row).Limit(1)
 	where(q)
-	if err := q.Scan(ctx); err != nil {
-		return fulloncache.Bot{}, r.db.failed(fmt.Sprintf(what, args...), err)
+	if err := r.conn.scanOne(ctx, what, texts, q); err != nil {
+		return fulloncache.Bot{}, err
 	}
 	return row.bot(), nil
 }
@@ -78,7 +76,7 @@ func (r *BotRepository) List(ctx context.Context, f BotFilter) ([]fulloncache.Bo
 		return nil, err
 	}
 	var rows []botRow
-	q := r.db.idb.NewSelect().Model(&rows).Where("b.bot_id > ?", f.After).OrderExpr("b.bot_id").Limit(limit)
+	q := r.conn.q.NewSelect().Model(&rows).Where("b.bot_id > ?", f.After).OrderExpr("b.bot_id").Limit(limit)
 	whereIDs(q, id{"b.uid", f.UserID})
 	if f.Active {
 		q.Where("b.active")
@@ -87,7 +85,7 @@ func (r *BotRepository) List(ctx context.Context, f BotFilter) ([]fulloncache.Bo
 		q.Where("NOT b.active")
 	}
 	if err := q.Scan(ctx); err != nil {
-		return nil, r.db.failed("list bots", err)
+		return nil, r.conn.fail(ctx, "list bots", err)
 	}
 	bots := make([]fulloncache.Bot, len(rows))
 	for i := range rows {
@@ -102,10 +100,10 @@ func (r *BotRepository) Add(ctx context.Context, b fulloncache.Bot) (fulloncache
 	if err := b.Validate(); err != nil {
 		return fulloncache.Bot{}, err
 	}
-	row := botRow{UserID: b.UserID, Name: b.Name, DryRun: b.DryRun, Active: b.Active, created: newCreated()}
-	err := r.db.idb.NewInsert().Model(&row).Returning("*").Scan(ctx)
+	row := botRow{UserID: b.UserID, Name: b.Name, DryRun: b.DryRun, Active: b.Active, Created: now()}
+	err := r.conn.q.NewInsert().Model(&row).Returning("*").Scan(ctx)
 	if err != nil {
-		return fulloncache.Bot{}, r.db.failed("add bot "+quoted(b.Name), err)
+		return fulloncache.Bot{}, r.conn.fail(ctx, "add bot "+printable(b.Name), err)
 	}
 	return row.bot(), nil
 }
@@ -116,10 +114,10 @@ func (r *BotRepository) Update(ctx context.Context, b fulloncache.Bot) (fullonca
 		return fulloncache.Bot{}, err
 	}
 	row := botRow{BotID: b.ID, UserID: b.UserID, Name: b.Name, DryRun: b.DryRun, Active: b.Active}
-	err := r.db.idb.NewUpdate().Model(&row).Column("name", "dry_run", "active").Where("b.bot_id = ? AND b.uid = ?", b.ID, b.UserID).
+	err := r.conn.q.NewUpdate().Model(&row).Column("name", "dry_run", "active").Where("b.bot_id = ? AND b.uid = ?", b.ID, b.UserID).
 		Returning("*").Scan(ctx)
 	if err != nil {
-		return fulloncache.Bot{}, r.db.failed(fmt.Sprintf("update bot %d of user %d", b.ID, b.UserID), err)
+		return fulloncache.Bot{}, r.conn.fail(ctx, fmt.Sprintf("update bot %d of user %d", b.ID, b.UserID), err)
 	}
 	return row.bot(), nil
 }
@@ -127,9 +125,9 @@ func (r *BotRepository) Update(ctx context.Context, b fulloncache.Bot) (fullonca
 // SetActive says whether a bot is to run.
 func (r *BotRepository) SetActive(ctx context.Context, id int64, active bool) (fulloncache.Bot, error) {
 	row := botRow{BotID: id, Active: active}
-	err := r.db.idb.NewUpdate().Model(&row).Column("active").WherePK().Returning("*").Scan(ctx)
+	err := r.conn.q.NewUpdate().Model(&row).Column("active").WherePK().Returning("*").Scan(ctx)
 	if err != nil {
-		return fulloncache.Bot{}, r.db.failed(fmt.Sprintf("update bot %d", id), err)
+		return fulloncache.Bot{}, r.conn.fail(ctx, fmt.Sprintf("update bot %d", id), err)
 	}
 	return row.bot(), nil
 }
@@ -137,7 +135,7 @@ func (r *BotRepository) SetActive(ctx context.Context, id int64, active bool) (f
 // Delete removes a bot with its strategies, their feeds, and its links to
 // accounts; not the accounts. Its orders stay.
 func (r *BotRepository) Delete(ctx context.Context, id int64) error {
-	return deleteByID(ctx, r.db, "bot", "bots", "bot_id", id)
+	return deleteByID(ctx, r.conn, "bot", "bots", "bot_id", id)
 }
 
 type botExchangeRow struct {
@@ -151,9 +149,9 @@ type botExchangeRow struct {
 // none is no error.
 func (r *BotRepository) ExchangesOf(ctx context.Context, botID int64) ([]int64, error) {
 	var ids []int64
-	err := r.db.idb.NewSelect().Model((*botExchangeRow)(nil)).Column("ex_id").Where("be.bot_id = ?", botID).OrderExpr("ex_id").Scan(ctx, &ids)
+	err := r.conn.q.NewSelect().Model((*botExchangeRow)(nil)).Column("ex_id").Where("be.bot_id = ?", botID).OrderExpr("ex_id").Scan(ctx, &ids)
 	if err != nil {
-		return nil, r.db.failed(fmt.Sprintf("accounts of bot %d", botID), err)
+		return nil, r.conn.fail(ctx, fmt.Sprintf("accounts of bot %d", botID), err)
 	}
 	return ids, nil
 }
@@ -162,8 +160,8 @@ func (r *BotRepository) ExchangesOf(ctx context.Context, botID int64) ([]int64, 
 // it does already.
 func (r *BotRepository) AddExchange(ctx context.Context, botID, exchangeID int64) error {
 	row := botExchangeRow{BotID: botID, ExchangeID: exchangeID}
-	if _, err := r.db.idb.NewInsert().Model(&row).Exec(ctx); err != nil {
-		return r.db.failed(fmt.Sprintf("let bot %d use account %d", botID, exchangeID), err)
+	if _, err := r.conn.q.NewInsert().Model(&row).Exec(ctx); err != nil {
+		return r.conn.fail(ctx, fmt.Sprintf("let bot %d use account %d", botID, exchangeID), err)
 	}
 	return nil
 }
@@ -171,11 +169,6 @@ func (r *BotRepository) AddExchange(ctx context.Context, botID, exchangeID int64
 // RemoveExchange lets a bot use an account no more; it returns
 // [fulloncache.ErrNotFound] if it does not.
 func (r *BotRepository) RemoveExchange(ctx context.Context, botID, exchangeID int64) error {
-	res, err := r.db.idb.NewDelete().Model((*botExchangeRow)(nil)).Where("be.bot_id = ? AND be.ex_id = ?", botID, exchangeID).Exec(ctx)
-	what := fmt.Sprintf("account %d of bot %d", exchangeID, botID)
-	n, err := r.db.affected(what, res, err)
-	if err == nil && n == 0 {
-		err = fmt.Errorf("%w: %s", fulloncache.ErrNotFound, what)
-	}
-	return err
+	return r.conn.execOne(ctx, fmt.Sprintf("account %d of bot %d", exchangeID, botID),
+		"DELETE FROM bot_exchanges WHERE bot_id = ? AND ex_id = ?", botID, exchangeID)
 }

@@ -121,7 +121,7 @@ func TestBotsRefuse(t *testing.T) {
 		b.fails(err, fulloncache.ErrNotFound, "Trend")
 		for _, name := range strange {
 			_, err = bots.ByName(b.ctx, b.user, name)
-			b.fails(err, fulloncache.ErrInvalid, "name")
+			b.fails(err, fulloncache.ErrNotFound)
 		}
 	})
 }

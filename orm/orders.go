@@ -3,7 +3,7 @@ package orm
 import (
 	"cmp"
 	"context"
-	"errors"
+	"database/sql"
 	"fmt"
 	"maps"
 	"slices"
@@ -25,7 +25,7 @@ import (
 // [fulloncache.ErrForeignKey] for a bot, user or account that does not exist, the
 // context's error, and [fulloncache.ErrUnavailable] if the database cannot answer.
 // A method that returns an error has changed nothing.
-type OrderRepository struct{ db *DB }
+type OrderRepository struct{ conn *conn }
 
 // OrderFilter says which orders are meant: those that fit every field that is
 // set.
@@ -47,28 +47,29 @@ type OrderFilter struct {
 type orderRow struct {
 	bun.BaseModel `bun:"table:orders,alias:o"`
 
-	OrderID       int64       `bun:"order_id,pk,autoincrement"`
-	ClientOrderID string      `bun:"client_order_id,nullzero"`
-	BotID         int64       `bun:"bot_id"`
-	UserID        int64       `bun:"uid"`
-	ExchangeID    int64       `bun:"ex_id"`
-	ExOrderID     string      `bun:"ex_order_id,nullzero"`
-	CatExchangeID int64       `bun:"cat_ex_id"`
-	Exchange      string      `bun:"exchange"`
-	Symbol        string      `bun:"symbol"`
-	Type          string      `bun:"order_type"`
-	Side          string      `bun:"side"`
-	Volume        decimal     `bun:"volume"`
-	FinalVolume   nullDecimal `bun:"final_volume"`
-	Price         nullDecimal `bun:"price"`
-	PLimit        nullDecimal `bun:"plimit"`
-	Tick          nullDecimal `bun:"tick"`
-	Leverage      nullDecimal `bun:"leverage"`
-	Futures       bool        `bun:"futures"`
-	Status        string      `bun:"status"`
-	Command       string      `bun:"command,nullzero"`
-	Reason        string      `bun:"reason"`
-	stamp
+	OrderID       int64   `bun:"order_id,pk,autoincrement"`
+	ClientOrderID string  `bun:"client_order_id,nullzero"`
+	BotID         int64   `bun:"bot_id"`
+	UserID        int64   `bun:"uid"`
+	ExchangeID    int64   `bun:"ex_id"`
+	ExOrderID     string  `bun:"ex_order_id,nullzero"`
+	CatExchangeID int64   `bun:"cat_ex_id"`
+	Exchange      string  `bun:"exchange"`
+	Symbol        string  `bun:"symbol"`
+	Type          string  `bun:"order_type"`
+	Side          string  `bun:"side"`
+	Volume        number  `bun:"volume"`
+	FinalVolume   number  `bun:"final_volume"`
+	Price         number  `bun:"price"`
+	PLimit        number  `bun:"plimit"`
+	Tick          number  `bun:"tick"`
+	Leverage      number  `bun:"leverage"`
+	Futures       bool    `bun:"futures"`
+	Status        string  `bun:"status"`
+	Command       string  `bun:"command,nullzero"`
+	Reason        string  `bun:"reason"`
+	Time          instant `bun:"timestamp"`
+	Nanos         int     `bun:"timestamp_nanos"`
 }
 
 // orderChanges are the columns that a later message about an order may change.
@@ -90,7 +91,7 @@ func (r *OrderRepository) Add(ctx context.Context, o fulloncache.Order) (fullonc
 // twice. A statement holds at most 1000 rows; all are in one transaction.
 func (r *OrderRepository) AddAll(ctx context.Context, orders []fulloncache.Order) ([]fulloncache.Order, error) {
 	return r.store(ctx, orders, func(old, o fulloncache.Order) (fulloncache.Order, error) {
-		return old, fmt.Errorf("%w: order %s %s", fulloncache.ErrDuplicate, o.Exchange, quoted(o.ID))
+		return old, fmt.Errorf("%s: %w", keyOf(o), fulloncache.ErrDuplicate)
 	})
 }
 
@@ -131,6 +132,11 @@ func (r *OrderRepository) SaveAll(ctx context.Context, orders []fulloncache.Orde
 // orderKey is what an order is known by.
 type orderKey struct{ exchange, id string }
 
+// String names the order.
+func (k orderKey) String() string {
+	return "order " + printable(k.exchange) + " " + printable(k.id)
+}
+
 func keyOf(o fulloncache.Order) orderKey { return orderKey{o.Exchange, o.ID} }
 
 // number is the number of the row that the key means if that row has no id.
@@ -163,8 +169,8 @@ func (r *OrderRepository) store(ctx context.Context, orders []fulloncache.Order,
 		return cmp.Or(cmp.Compare(a.exchange, b.exchange), cmp.Compare(a.id, b.id))
 	})
 	var have map[orderKey]fulloncache.Order
-	err := r.db.inTx(ctx, func(ctx context.Context, tx bun.IDB) (err error) {
-		have, err = r.storeKeys(ctx, tx, keys, want, merge)
+	err := r.conn.atomically(ctx, "store orders", func(c *conn) (err error) {
+		have, err = r.storeKeys(ctx, c, keys, want, merge)
 		return err
 	})
 	if err != nil {
@@ -178,14 +184,14 @@ func (r *OrderRepository) store(ctx context.Context, orders []fulloncache.Order,
 }
 
 // storeKeys stores the orders that are wanted and returns what the rows are then.
-func (r *OrderRepository) storeKeys(ctx context.Context, tx bun.IDB, keys []orderKey, want map[orderKey]fulloncache.Order, merge merge) (map[orderKey]fulloncache.Order, error) {
+func (r *OrderRepository) storeKeys(ctx context.Context, c *conn, keys []orderKey, want map[orderKey]fulloncache.Order, merge merge) (map[orderKey]fulloncache.Order, error) {
 	have := make(map[orderKey]fulloncache.Order, len(keys))
 	var changed []orderRow
 	// All that is there is locked before anything is added, so that writers do not
 	// wait for each other in a circle. There is more than one round only if another
 	// writer adds one of the orders in between.
 	for missing := keys; len(missing) > 0; {
-		found, err := r.lock(ctx, tx, missing)
+		found, err := r.lock(ctx, c, missing)
 		if err != nil {
 			return nil, err
 		}
@@ -198,8 +204,8 @@ func (r *OrderRepository) storeKeys(ctx context.Context, tx bun.IDB, keys []orde
 				changed = append(changed, newOrderRow(have[key]))
 			}
 		}
-		for chunk := range slices.Chunk(without(missing, have), chunkSize) {
-			added, err := r.insert(ctx, tx, chunk, want)
+		for chunk := range slices.Chunk(without(missing, have), maxRows) {
+			added, err := r.insert(ctx, c, chunk, want)
 			if err != nil {
 				return nil, err
 			}
@@ -207,8 +213,8 @@ func (r *OrderRepository) storeKeys(ctx context.Context, tx bun.IDB, keys []orde
 		}
 		missing = without(missing, have)
 	}
-	for chunk := range slices.Chunk(changed, chunkSize) {
-		if err := r.update(ctx, tx, chunk); err != nil {
+	for chunk := range slices.Chunk(changed, maxRows) {
+		if err := r.update(ctx, c, chunk); err != nil {
 			return nil, err
 		}
 	}
@@ -223,7 +229,7 @@ func without(keys []orderKey, have map[orderKey]fulloncache.Order) []orderKey {
 }
 
 // insert adds orders whose ids are free and returns those that it added.
-func (r *OrderRepository) insert(ctx context.Context, tx bun.IDB, keys []orderKey, want map[orderKey]fulloncache.Order) (map[orderKey]fulloncache.Order, error) {
+func (r *OrderRepository) insert(ctx context.Context, c *conn, keys []orderKey, want map[orderKey]fulloncache.Order) (map[orderKey]fulloncache.Order, error) {
 	rows := make([]orderRow, len(keys))
 	for i, key := range keys {
 		rows[i] = newOrderRow(want[key])
@@ -234,9 +240,9 @@ func (r *OrderRepository) insert(ctx context.Context, tx bun.IDB, keys []orderKe
 		Exchange      string
 		ClientOrderID string
 	}
-	err := tx.NewInsert().Model(&rows).On("CONFLICT DO NOTHING").Returning("order_id, exchange, client_order_id").Scan(ctx, &ids)
+	err := c.q.NewInsert().Model(&rows).On("CONFLICT DO NOTHING").Returning("order_id, exchange, client_order_id").Scan(ctx, &ids)
 	if err != nil {
-		return nil, r.db.failed("store orders", err)
+		return nil, c.fail(ctx, "store orders", err)
 	}
 	added := make(map[orderKey]fulloncache.Order, len(ids))
 	for _, row := range ids {
@@ -250,26 +256,28 @@ func (r *OrderRepository) insert(ctx context.Context, tx bun.IDB, keys []orderKe
 
 // update writes what changed of locked rows, in one statement: as an insert that
 // always meets its row, whose columns give the values their types.
-func (r *OrderRepository) update(ctx context.Context, tx bun.IDB, rows []orderRow) error {
-	q := tx.NewInsert().Model(&rows).On("CONFLICT (order_id) DO UPDATE").Returning("NULL")
+func (r *OrderRepository) update(ctx context.Context, c *conn, rows []orderRow) error {
+	q := c.q.NewInsert().Model(&rows).On("CONFLICT (order_id) DO UPDATE").Returning("NULL")
 	for _, column := range orderChanges {
 		q.Set("? = EXCLUDED.?", bun.Ident(column), bun.Ident(column))
 	}
 	if _, err := q.Exec(ctx); err != nil {
-		return r.db.failed("update orders", err)
+		return c.fail(ctx, "update orders", err)
 	}
 	return nil
 }
 
 // lock returns the stored orders of the keys; nobody else changes them until the
 // transaction ends.
-func (r *OrderRepository) lock(ctx context.Context, tx bun.IDB, keys []orderKey) (map[orderKey]fulloncache.Order, error) {
+func (r *OrderRepository) lock(ctx context.Context, c *conn, keys []orderKey) (map[orderKey]fulloncache.Order, error) {
 	var rows []orderRow
-	q := tx.NewSelect().Model(&rows).OrderExpr("order_id")
+	q := c.q.NewSelect().Model(&rows).OrderExpr("order_id")
 	whereKeys(q, keys)
-	r.db.forUpdate(q)
+	if c.postgres { // in SQLite the transaction is alone
+		q.For("UPDATE")
+	}
 	if err := q.Scan(ctx); err != nil {
-		return nil, r.db.failed("read orders", err)
+		return nil, c.fail(ctx, "read orders", err)
 	}
 	found := make(map[orderKey]fulloncache.Order, len(rows))
 	for _, row := range rows {
@@ -293,10 +301,10 @@ func whereKeys(q *bun.SelectQuery, keys []orderKey) {
 	}
 	q.WhereGroup(" AND ", func(q *bun.SelectQuery) *bun.SelectQuery {
 		for exchange, ids := range ids {
-			q.WhereOr("o.exchange = ? AND o.client_order_id IN (?)", exchange, bun.In(ids))
+			q.WhereOr("o.exchange = ? AND o.client_order_id IN (?)", exchange, bun.List(ids))
 		}
 		for exchange, numbers := range numbers {
-			q.WhereOr("o.exchange = ? AND o.client_order_id IS NULL AND o.order_id IN (?)", exchange, bun.In(numbers))
+			q.WhereOr("o.exchange = ? AND o.client_order_id IS NULL AND o.order_id IN (?)", exchange, bun.List(numbers))
 		}
 		return q
 	})
@@ -372,51 +380,48 @@ func sameOrder(old, o fulloncache.Order) error {
 	default:
 		return nil
 	}
-	return fmt.Errorf("%w: order %s %s: record %d has another %s", fulloncache.ErrDuplicate, o.Exchange, quoted(o.ID), old.RecordID, differ)
+	return fmt.Errorf("%s: %w: record %d has another %s", keyOf(o), fulloncache.ErrDuplicate, old.RecordID, differ)
 }
 
 func differentIDs(a, b int64) bool { return a != 0 && b != 0 && a != b }
 
 // ByID returns the order that the exchange has under the order's own ID.
 func (r *OrderRepository) ByID(ctx context.Context, exchange, id string) (fulloncache.Order, error) {
-	if err := validTexts("order", nameText("exchange", exchange), refText("order_id", id)); err != nil {
-		return fulloncache.Order{}, err
-	}
-	return r.one(ctx, r.db.idb, func(q *bun.SelectQuery) {
-		whereKeys(q, []orderKey{{exchange, id}})
+	key := orderKey{exchange, id}
+	return r.one(ctx, key.String(), []string{exchange, id}, func(q *bun.SelectQuery) {
+		whereKeys(q, []orderKey{key})
 		q.OrderExpr("o.client_order_id IS NULL")
-	}, "order %s %s", quoted(exchange), quoted(id))
+	})
 }
 
 // ByRecord returns the order of a row.
 func (r *OrderRepository) ByRecord(ctx context.Context, recordID int64) (fulloncache.Order, error) {
-	return r.one(ctx, r.db.idb, func(q *bun.SelectQuery) { q.Where("o.order_id = ?", recordID) }, "order of record %d", recordID)
+	return r.one(ctx, fmt.Sprintf("order of record %d", recordID), nil, func(q *bun.SelectQuery) { q.Where("o.order_id = ?", recordID) })
 }
 
 // ByExOrderID returns the order by the exchange's id; the one stored last if an
 // exchange has used an id again.
 func (r *OrderRepository) ByExOrderID(ctx context.Context, exchange, exOrderID string) (fulloncache.Order, error) {
-	if err := validTexts("order", nameText("exchange", exchange), refText("ex_order_id", exOrderID)); err != nil {
-		return fulloncache.Order{}, err
-	}
-	return r.one(ctx, r.db.idb, func(q *bun.SelectQuery) {
+	what := fmt.Sprintf("order %s of the exchange's id %s", printable(exchange), printable(exOrderID))
+	return r.one(ctx, what, []string{exchange, exOrderID}, func(q *bun.SelectQuery) {
 		q.Where("o.exchange = ? AND o.ex_order_id = ?", exchange, exOrderID).OrderExpr("o.order_id DESC")
-	}, "order %s of the exchange's id %s", quoted(exchange), quoted(exOrderID))
+	})
 }
 
 // Last returns the order of a bot that was stored last.
 func (r *OrderRepository) Last(ctx context.Context, botID int64) (fulloncache.Order, error) {
-	return r.one(ctx, r.db.idb, func(q *bun.SelectQuery) {
+	return r.one(ctx, fmt.Sprintf("order of bot %d", botID), nil, func(q *bun.SelectQuery) {
 		q.Where("o.bot_id = ?", botID).OrderExpr("o.order_id DESC")
-	}, "order of bot %d", botID)
+	})
 }
 
-func (r *OrderRepository) one(ctx context.Context, db bun.IDB, where func(*bun.SelectQuery), what string, args ...any) (fulloncache.Order, error) {
+// one returns the first order that fits; texts are those it is looked up by.
+func (r *OrderRepository) one(ctx context.Context, what string, texts []string, where func(*bun.SelectQuery)) (fulloncache.Order, error) {
 	var row orderRow
-	q := db.NewSelect().Model(&row).Limit(1)
+	q := r.conn.q.NewSelect().Model(&row).Limit(1)
 	where(q)
-	if err := q.Scan(ctx); err != nil {
-		return fulloncache.Order{}, r.db.failed(fmt.Sprintf(what, args...), err)
+	if err := r.conn.scanOne(ctx, what, texts, q); err != nil {
+		return fulloncache.Order{}, err
 	}
 	return row.order(), nil
 }
@@ -454,21 +459,19 @@ func (r *OrderRepository) Open(ctx context.Context, f OrderFilter) ([]fulloncach
 
 func (r *OrderRepository) list(ctx context.Context, f OrderFilter, statuses []fulloncache.OrderStatus) ([]fulloncache.Order, error) {
 	var rows []orderRow
-	q := r.db.idb.NewSelect().Model(&rows)
+	q := r.conn.q.NewSelect().Model(&rows)
 	whereIDs(q, id{"o.bot_id", f.BotID}, id{"o.uid", f.UserID}, id{"o.ex_id", f.ExchangeID})
 	if len(statuses) > 0 {
-		q.Where("lower(o.status) IN (?)", bun.In(spellings(statuses)))
+		q.Where("lower(o.status) IN (?)", bun.List(spellings(statuses)))
 	}
-	err := errors.Join(
-		whereText(q, "o.exchange", nameText("exchange", f.Exchange)),
-		whereText(q, "o.symbol", nameText("symbol", f.Symbol)),
-		paged(q, "o.timestamp", "o.timestamp_nanos", "o.order_id", page{f.From, f.To, f.Newest, f.Limit, f.After}),
-	)
+	whereText(q, "o.exchange", f.Exchange)
+	whereText(q, "o.symbol", f.Symbol)
+	err := paged(q, "o.timestamp", "o.timestamp_nanos", "o.order_id", page{f.From, f.To, f.Newest, f.Limit, f.After})
 	if err != nil {
 		return nil, err
 	}
 	if err := q.Scan(ctx); err != nil {
-		return nil, r.db.failed("list orders", err)
+		return nil, r.conn.fail(ctx, "list orders", err)
 	}
 	orders := make([]fulloncache.Order, len(rows))
 	for i := range rows {
@@ -535,12 +538,13 @@ func (r *OrderRepository) UpdateFinalVolume(ctx context.Context, exchange, id st
 // order takes one if it has none, else it returns [fulloncache.ErrFinal]; an open
 // one takes another, as exchanges give one to an order that is amended.
 func (r *OrderRepository) SetExOrderID(ctx context.Context, exchange, id, exOrderID string) (fulloncache.Order, error) {
-	if err := validTexts("order", refText("ex_order_id", exOrderID)); err != nil {
-		return fulloncache.Order{}, err
+	if exOrderID == "" || len(exOrderID) > maxRef || !storable(exOrderID) {
+		return fulloncache.Order{}, fmt.Errorf("%w: ex_order_id %s: want 1 to %d bytes of UTF-8 without null bytes",
+			fulloncache.ErrInvalid, printable(exOrderID), maxRef)
 	}
 	return r.change(ctx, exchange, id, func(o *fulloncache.Order) error {
 		if o.Status.Final() && o.ExOrderID != "" && o.ExOrderID != exOrderID {
-			return fmt.Errorf("%w: the exchange calls it %s, not %s", fulloncache.ErrFinal, quoted(o.ExOrderID), quoted(exOrderID))
+			return fmt.Errorf("%w: the exchange calls it %s, not %s", fulloncache.ErrFinal, printable(o.ExOrderID), printable(exOrderID))
 		}
 		o.ExOrderID = exOrderID
 		return nil
@@ -549,28 +553,29 @@ func (r *OrderRepository) SetExOrderID(ctx context.Context, exchange, id, exOrde
 
 // change changes one order while nobody else does.
 func (r *OrderRepository) change(ctx context.Context, exchange, id string, set func(*fulloncache.Order) error) (fulloncache.Order, error) {
-	if err := validTexts("order", nameText("exchange", exchange), refText("order_id", id)); err != nil {
+	key := orderKey{exchange, id}
+	what := key.String()
+	if err := r.conn.mayExist(ctx, what, exchange, id); err != nil {
 		return fulloncache.Order{}, err
 	}
-	key := orderKey{exchange, id}
 	var now fulloncache.Order
-	err := r.db.inTx(ctx, func(ctx context.Context, tx bun.IDB) error {
-		found, err := r.lock(ctx, tx, []orderKey{key})
+	err := r.conn.atomically(ctx, what, func(c *conn) error {
+		found, err := r.lock(ctx, c, []orderKey{key})
 		if err != nil {
 			return err
 		}
 		old, ok := found[key]
 		if !ok {
-			return fmt.Errorf("%w: order %s %s", fulloncache.ErrNotFound, quoted(exchange), quoted(id))
+			return c.fail(ctx, what, sql.ErrNoRows)
 		}
 		now = old
 		if err := set(&now); err != nil {
-			return fmt.Errorf("order %s %s: %w", quoted(exchange), quoted(id), err)
+			return fmt.Errorf("%s: %w", what, err)
 		}
 		if now.Equal(old) {
 			return nil
 		}
-		return r.update(ctx, tx, []orderRow{newOrderRow(now)})
+		return r.update(ctx, c, []orderRow{newOrderRow(now)})
 	})
 	if err != nil {
 		return fulloncache.Order{}, err
@@ -591,23 +596,23 @@ func (r *OrderRepository) UpdateStatuses(ctx context.Context, botID int64, from,
 			return 0, err
 		}
 	}
-	res, err := r.db.idb.NewUpdate().Model((*orderRow)(nil)).Set("status = ?", string(to)).
-		Where("o.bot_id = ?", botID).Where("lower(o.status) IN (?)", bun.In(from.Spellings())).Exec(ctx)
-	return r.db.affected(fmt.Sprintf("update the orders of bot %d", botID), res, err)
+	n, err := r.conn.exec(ctx, fmt.Sprintf("update the orders of bot %d", botID),
+		"UPDATE orders SET status = ? WHERE bot_id = ? AND lower(status) IN (?)", string(to), botID, bun.List(from.Spellings()))
+	return int(n), err
 }
 
 // Delete removes an order by its record.
 func (r *OrderRepository) Delete(ctx context.Context, recordID int64) error {
-	return deleteByID(ctx, r.db, "order", "orders", "order_id", recordID)
+	return deleteByID(ctx, r.conn, "order", "orders", "order_id", recordID)
 }
 
 func newOrderRow(o fulloncache.Order) orderRow {
 	return orderRow{
 		OrderID: o.RecordID, ClientOrderID: o.ID, BotID: o.BotID, UserID: o.UserID, ExchangeID: o.ExchangeID,
 		ExOrderID: o.ExOrderID, CatExchangeID: o.CatExchangeID, Exchange: o.Exchange, Symbol: o.Symbol, Type: o.Type,
-		Side: string(o.Side), Volume: decimal(o.Volume), FinalVolume: nullDecimal(o.FinalVolume), Price: nullDecimal(o.Price),
-		PLimit: nullDecimal(o.PLimit), Tick: nullDecimal(o.Tick), Leverage: nullDecimal(o.Leverage), Futures: o.Futures,
-		Status: string(o.Status), Command: o.Command, Reason: o.Reason, stamp: newStamp(o.Time),
+		Side: string(o.Side), Volume: number{fulloncache.Some(o.Volume)}, FinalVolume: number{o.FinalVolume}, Price: number{o.Price},
+		PLimit: number{o.PLimit}, Tick: number{o.Tick}, Leverage: number{o.Leverage}, Futures: o.Futures,
+		Status: string(o.Status), Command: o.Command, Reason: o.Reason, Time: instant{o.Time}, Nanos: nanosOf(o.Time),
 	}
 }
 
@@ -616,10 +621,10 @@ func (r *orderRow) order() fulloncache.Order {
 		Market: fulloncache.Market{Exchange: r.Exchange, Symbol: r.Symbol},
 		ID:     cmp.Or(r.ClientOrderID, strconv.FormatInt(r.OrderID, 10)), RecordID: r.OrderID,
 		BotID: r.BotID, UserID: r.UserID, ExchangeID: r.ExchangeID, ExOrderID: r.ExOrderID, CatExchangeID: r.CatExchangeID,
-		Type: r.Type, Side: sideOf(r.Side), Volume: fulloncache.Decimal(r.Volume),
-		FinalVolume: fulloncache.NullDecimal(r.FinalVolume), Price: fulloncache.NullDecimal(r.Price),
-		PLimit: fulloncache.NullDecimal(r.PLimit), Tick: fulloncache.NullDecimal(r.Tick), Leverage: fulloncache.NullDecimal(r.Leverage),
-		Futures: r.Futures, Status: fulloncache.OrderStatus(r.Status), Command: r.Command, Reason: r.Reason, Time: r.stamp.time(),
+		Type: r.Type, Side: sideOf(r.Side), Volume: r.Volume.Decimal,
+		FinalVolume: r.FinalVolume.NullDecimal, Price: r.Price.NullDecimal,
+		PLimit: r.PLimit.NullDecimal, Tick: r.Tick.NullDecimal, Leverage: r.Leverage.NullDecimal,
+		Futures: r.Futures, Status: fulloncache.OrderStatus(r.Status), Command: r.Command, Reason: r.Reason, Time: r.Time.withNanos(r.Nanos),
 	}
 }
 

@@ -3,7 +3,7 @@ package orm
 import (
 	"cmp"
 	"context"
-	"errors"
+	"database/sql"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,7 +23,7 @@ import (
 // [fulloncache.ErrForeignKey] for an account that does not exist, the context's
 // error, and [fulloncache.ErrUnavailable] if the database cannot answer. A method
 // that returns an error has changed nothing.
-type TradeRepository struct{ db *DB }
+type TradeRepository struct{ conn *conn }
 
 // TradeFilter says which trades are meant: those that fit every field that is
 // set.
@@ -55,28 +55,29 @@ type Position struct {
 type tradeRow struct {
 	bun.BaseModel `bun:"table:trades,alias:t"`
 
-	TradeID     int64       `bun:"trade_id,pk,autoincrement"`
-	ExTradeID   string      `bun:"ex_trade_id"`
-	ExOrderID   string      `bun:"ex_order_id"`
-	UserID      int64       `bun:"uid"`
-	ExchangeID  int64       `bun:"ex_id"`
-	Exchange    string      `bun:"exchange,nullzero"`
-	Symbol      string      `bun:"symbol"`
-	Type        string      `bun:"order_type"`
-	Side        string      `bun:"side"`
-	Volume      decimal     `bun:"volume"`
-	Price       decimal     `bun:"price"`
-	Cost        decimal     `bun:"cost"`
-	Fee         decimal     `bun:"fee"`
-	CurVolume   nullDecimal `bun:"cur_volume"`
-	CurAvgPrice nullDecimal `bun:"cur_avg_price"`
-	CurAvgCost  nullDecimal `bun:"cur_avg_cost"`
-	CurFee      nullDecimal `bun:"cur_fee"`
-	ROI         nullDecimal `bun:"roi"`
-	ROIPct      nullDecimal `bun:"roi_pct"`
-	TotalFee    nullDecimal `bun:"total_fee"`
-	Leverage    nullDecimal `bun:"leverage"`
-	tradeStamp
+	TradeID     int64   `bun:"trade_id,pk,autoincrement"`
+	ExTradeID   string  `bun:"ex_trade_id"`
+	ExOrderID   string  `bun:"ex_order_id"`
+	UserID      int64   `bun:"uid"`
+	ExchangeID  int64   `bun:"ex_id"`
+	Exchange    string  `bun:"exchange,nullzero"`
+	Symbol      string  `bun:"symbol"`
+	Type        string  `bun:"order_type"`
+	Side        string  `bun:"side"`
+	Volume      number  `bun:"volume"`
+	Price       number  `bun:"price"`
+	Cost        number  `bun:"cost"`
+	Fee         number  `bun:"fee"`
+	CurVolume   number  `bun:"cur_volume"`
+	CurAvgPrice number  `bun:"cur_avg_price"`
+	CurAvgCost  number  `bun:"cur_avg_cost"`
+	CurFee      number  `bun:"cur_fee"`
+	ROI         number  `bun:"roi"`
+	ROIPct      number  `bun:"roi_pct"`
+	TotalFee    number  `bun:"total_fee"`
+	Leverage    number  `bun:"leverage"`
+	Time        instant `bun:"time"`
+	Nanos       int     `bun:"time_nanos"`
 }
 
 // tradeKey is what a trade is known by: exchanges give both sides of a trade
@@ -92,7 +93,7 @@ func (r *TradeRepository) Add(ctx context.Context, t fulloncache.Trade) (fullonc
 		return fulloncache.Trade{}, err
 	}
 	if added == 0 {
-		return fulloncache.Trade{}, fmt.Errorf("%w: %s", fulloncache.ErrDuplicate, nameTrade(t))
+		return fulloncache.Trade{}, fmt.Errorf("%s: %w", nameTrade(t), fulloncache.ErrDuplicate)
 	}
 	return r.ByExTradeID(ctx, t.ExTradeID, t.ExOrderID)
 }
@@ -129,20 +130,20 @@ func (r *TradeRepository) AddAll(ctx context.Context, trades []fulloncache.Trade
 		return cmp.Or(cmp.Compare(a.ExTradeID, b.ExTradeID), cmp.Compare(a.ExOrderID, b.ExOrderID))
 	})
 	added := 0
-	err := r.db.inTx(ctx, func(ctx context.Context, tx bun.IDB) error {
-		if err := r.checkAccounts(ctx, tx, trades); err != nil {
+	err := r.conn.atomically(ctx, "add trades", func(c *conn) error {
+		if err := r.checkAccounts(ctx, c, trades); err != nil {
 			return err
 		}
 		added = 0
-		for chunk := range slices.Chunk(rows, chunkSize) {
-			res, err := tx.NewInsert().Model(&chunk).On("CONFLICT (ex_trade_id, ex_order_id) DO NOTHING").Returning("NULL").Exec(ctx)
-			n, err := r.db.affected("add trades", res, err)
+		for chunk := range slices.Chunk(rows, maxRows) {
+			result, err := c.q.NewInsert().Model(&chunk).On("CONFLICT (ex_trade_id, ex_order_id) DO NOTHING").Returning("NULL").Exec(ctx)
 			if err != nil {
-				return err
+				return c.fail(ctx, "add trades", err)
 			}
-			added += n
-			if n < len(chunk) {
-				if err := r.checkStored(ctx, tx, chunk, want); err != nil {
+			n, _ := result.RowsAffected() // both drivers know
+			added += int(n)
+			if int(n) < len(chunk) {
+				if err := r.checkStored(ctx, c, chunk, want); err != nil {
 					return err
 				}
 			}
@@ -157,7 +158,7 @@ func (r *TradeRepository) AddAll(ctx context.Context, trades []fulloncache.Trade
 
 // checkAccounts refuses trades whose account does not exist, or is one at another
 // exchange, with one query for all of them.
-func (r *TradeRepository) checkAccounts(ctx context.Context, tx bun.IDB, trades []fulloncache.Trade) error {
+func (r *TradeRepository) checkAccounts(ctx context.Context, c *conn, trades []fulloncache.Trade) error {
 	ids := map[int64]bool{}
 	for _, t := range trades {
 		ids[t.ExchangeID] = true
@@ -167,10 +168,10 @@ func (r *TradeRepository) checkAccounts(ctx context.Context, tx bun.IDB, trades 
 		Name string
 	}
 	if len(ids) > 0 {
-		err := tx.NewSelect().TableExpr("exchanges AS e").Join("JOIN cat_exchanges AS c USING (cat_ex_id)").
-			ColumnExpr("e.ex_id, c.name").Where("e.ex_id IN (?)", bun.In(slices.Sorted(maps.Keys(ids)))).Scan(ctx, &accounts)
+		err := c.q.NewSelect().TableExpr("exchanges AS e").Join("JOIN cat_exchanges AS c USING (cat_ex_id)").
+			ColumnExpr("e.ex_id, c.name").Where("e.ex_id IN (?)", bun.List(slices.Sorted(maps.Keys(ids)))).Scan(ctx, &accounts)
 		if err != nil {
-			return r.db.failed("read the trades' accounts", err)
+			return c.fail(ctx, "read the trades' accounts", err)
 		}
 	}
 	names := make(map[int64]string, len(accounts))
@@ -180,16 +181,16 @@ func (r *TradeRepository) checkAccounts(ctx context.Context, tx bun.IDB, trades 
 	for _, t := range trades {
 		switch name, ok := names[t.ExchangeID]; {
 		case !ok:
-			return fmt.Errorf("%w: %s: there is no account %d", fulloncache.ErrForeignKey, nameTrade(t), t.ExchangeID)
+			return fmt.Errorf("%s: %w: there is no account %d", nameTrade(t), fulloncache.ErrForeignKey, t.ExchangeID)
 		case name != t.Exchange:
-			return fmt.Errorf("%w: %s: account %d is at %s, not %s", fulloncache.ErrInvalid, nameTrade(t), t.ExchangeID, quoted(name), quoted(t.Exchange))
+			return fmt.Errorf("%s: %w: account %d is at %s, not %s", nameTrade(t), fulloncache.ErrInvalid, t.ExchangeID, printable(name), printable(t.Exchange))
 		}
 	}
 	return nil
 }
 
 // checkStored refuses trades whose ids another account's trade has.
-func (r *TradeRepository) checkStored(ctx context.Context, tx bun.IDB, rows []tradeRow, want map[tradeKey]fulloncache.Trade) error {
+func (r *TradeRepository) checkStored(ctx context.Context, c *conn, rows []tradeRow, want map[tradeKey]fulloncache.Trade) error {
 	ids := make([]string, len(rows))
 	for i := range rows {
 		ids[i] = rows[i].ExTradeID
@@ -199,10 +200,10 @@ func (r *TradeRepository) checkStored(ctx context.Context, tx bun.IDB, rows []tr
 		ExOrderID string
 		ExID      int64
 	}
-	err := tx.NewSelect().TableExpr("trades").Column("ex_trade_id", "ex_order_id", "ex_id").
-		Where("ex_trade_id IN (?)", bun.In(ids)).Scan(ctx, &stored)
+	err := c.q.NewSelect().TableExpr("trades").Column("ex_trade_id", "ex_order_id", "ex_id").
+		Where("ex_trade_id IN (?)", bun.List(ids)).Scan(ctx, &stored)
 	if err != nil {
-		return r.db.failed("read trades", err)
+		return c.fail(ctx, "read trades", err)
 	}
 	for _, s := range stored {
 		if t, ok := want[tradeKey{s.ExTradeID, s.ExOrderID}]; ok && t.ExchangeID != s.ExID {
@@ -213,31 +214,29 @@ func (r *TradeRepository) checkStored(ctx context.Context, tx bun.IDB, rows []tr
 }
 
 func otherAccount(t fulloncache.Trade, account int64) error {
-	return fmt.Errorf("%w: %s of account %d: account %d has one of these ids", fulloncache.ErrDuplicate, nameTrade(t), t.ExchangeID, account)
+	return fmt.Errorf("%s of account %d: %w: account %d has one of these ids", nameTrade(t), t.ExchangeID, fulloncache.ErrDuplicate, account)
 }
 
 func nameTrade(t fulloncache.Trade) string {
-	return fmt.Sprintf("trade %s of order %s", quoted(t.ExTradeID), quoted(t.ExOrderID))
+	return fmt.Sprintf("trade %s of order %s", printable(t.ExTradeID), printable(t.ExOrderID))
 }
 
 // ByID returns a trade by the database's id.
 func (r *TradeRepository) ByID(ctx context.Context, id int64) (fulloncache.Trade, error) {
-	return r.one(ctx, r.db.idb, func(q *bun.SelectQuery) { q.Where("t.trade_id = ?", id) }, "trade %d", id)
+	return tradeByID(ctx, r.conn, id)
+}
+
+func tradeByID(ctx context.Context, c *conn, id int64) (fulloncache.Trade, error) {
+	return oneTrade(ctx, c, fmt.Sprintf("trade %d", id), nil, func(q *bun.SelectQuery) { q.Where("t.trade_id = ?", id) })
 }
 
 // ByExTradeID returns a trade by the exchange's ids: its own, and that of the
 // order it fills ("" if it has none).
 func (r *TradeRepository) ByExTradeID(ctx context.Context, exTradeID, exOrderID string) (fulloncache.Trade, error) {
-	texts := []text{refText("ex_trade_id", exTradeID)}
-	if exOrderID != "" {
-		texts = append(texts, refText("ex_order_id", exOrderID))
-	}
-	if err := validTexts("trade", texts...); err != nil {
-		return fulloncache.Trade{}, err
-	}
-	return r.one(ctx, r.db.idb, func(q *bun.SelectQuery) {
+	what := nameTrade(fulloncache.Trade{ExTradeID: exTradeID, ExOrderID: exOrderID})
+	return oneTrade(ctx, r.conn, what, []string{exTradeID, exOrderID}, func(q *bun.SelectQuery) {
 		q.Where("t.ex_trade_id = ? AND t.ex_order_id = ?", exTradeID, exOrderID)
-	}, "trade %s of order %s", quoted(exTradeID), quoted(exOrderID))
+	})
 }
 
 // Last returns the latest of the trades that fit, by time.
@@ -248,7 +247,7 @@ func (r *TradeRepository) Last(ctx context.Context, f TradeFilter) (fulloncache.
 		return fulloncache.Trade{}, err
 	}
 	if len(found) == 0 {
-		return fulloncache.Trade{}, fmt.Errorf("%w: trade", fulloncache.ErrNotFound)
+		return fulloncache.Trade{}, r.conn.fail(ctx, "last trade", sql.ErrNoRows)
 	}
 	return found[0], nil
 }
@@ -257,22 +256,20 @@ func (r *TradeRepository) Last(ctx context.Context, f TradeFilter) (fulloncache.
 // time, of their ids. It is paged as [OrderRepository.List] is.
 func (r *TradeRepository) List(ctx context.Context, f TradeFilter) ([]fulloncache.Trade, error) {
 	var rows []tradeRow
-	q := selectTrades(r.db.idb, &rows)
+	q := selectTrades(r.conn, &rows)
 	whereIDs(q, id{"t.uid", f.UserID}, id{"t.ex_id", f.ExchangeID})
 	if f.Uncalculated {
 		q.Where("t.cur_volume IS NULL")
 	}
-	err := errors.Join(
-		whereText(q, tradeExchange, nameText("exchange", f.Exchange)),
-		whereText(q, "t.symbol", nameText("symbol", f.Symbol)),
-		whereText(q, "t.ex_order_id", refText("ex_order_id", f.ExOrderID)),
-		paged(q, "t.time", "t.time_nanos", "t.trade_id", page{f.From, f.To, f.Newest, f.Limit, f.After}),
-	)
+	whereText(q, tradeExchange, f.Exchange)
+	whereText(q, "t.symbol", f.Symbol)
+	whereText(q, "t.ex_order_id", f.ExOrderID)
+	err := paged(q, "t.time", "t.time_nanos", "t.trade_id", page{f.From, f.To, f.Newest, f.Limit, f.After})
 	if err != nil {
 		return nil, err
 	}
 	if err := q.Scan(ctx); err != nil {
-		return nil, r.db.failed("list trades", err)
+		return nil, r.conn.fail(ctx, "list trades", err)
 	}
 	trades := make([]fulloncache.Trade, len(rows))
 	for i := range rows {
@@ -285,17 +282,18 @@ func (r *TradeRepository) List(ctx context.Context, f TradeFilter) ([]fulloncach
 const tradeExchange = "COALESCE(t.exchange, c.name)"
 
 // selectTrades reads trades with the names of their exchanges.
-func selectTrades(db bun.IDB, rows any) *bun.SelectQuery {
-	return db.NewSelect().Model(rows).ExcludeColumn("exchange").ColumnExpr(tradeExchange + " AS exchange").
+func selectTrades(c *conn, rows any) *bun.SelectQuery {
+	return c.q.NewSelect().Model(rows).ExcludeColumn("exchange").ColumnExpr(tradeExchange + " AS exchange").
 		Join("LEFT JOIN exchanges AS e ON e.ex_id = t.ex_id").Join("LEFT JOIN cat_exchanges AS c ON c.cat_ex_id = e.cat_ex_id")
 }
 
-func (r *TradeRepository) one(ctx context.Context, db bun.IDB, where func(*bun.SelectQuery), what string, args ...any) (fulloncache.Trade, error) {
+// oneTrade returns the trade that fits; texts are those it is looked up by.
+func oneTrade(ctx context.Context, c *conn, what string, texts []string, where func(*bun.SelectQuery)) (fulloncache.Trade, error) {
 	var row tradeRow
-	q := selectTrades(db, &row).Limit(1)
+	q := selectTrades(c, &row).Limit(1)
 	where(q)
-	if err := q.Scan(ctx); err != nil {
-		return fulloncache.Trade{}, r.db.failed(fmt.Sprintf(what, args...), err)
+	if err := c.scanOne(ctx, what, texts, q); err != nil {
+		return fulloncache.Trade{}, err
 	}
 	return row.trade(), nil
 }
@@ -303,22 +301,17 @@ func (r *TradeRepository) one(ctx context.Context, db bun.IDB, where func(*bun.S
 // UpdatePosition says what a trade made of the position, and returns its row.
 func (r *TradeRepository) UpdatePosition(ctx context.Context, id int64, p Position) (fulloncache.Trade, error) {
 	var t fulloncache.Trade
-	err := r.db.inTx(ctx, func(ctx context.Context, tx bun.IDB) error {
-		q := tx.NewUpdate().Model((*tradeRow)(nil)).Where("t.trade_id = ?", id)
-		for _, c := range []struct {
-			name  string
-			value fulloncache.NullDecimal
-		}{
-			{"cur_volume", p.CurVolume}, {"cur_avg_price", p.CurAvgPrice}, {"cur_avg_cost", p.CurAvgCost}, {"cur_fee", p.CurFee},
-			{"roi", p.ROI}, {"roi_pct", p.ROIPct}, {"total_fee", p.TotalFee},
-		} {
-			q.Set("? = COALESCE(?, ?)", bun.Ident(c.name), nullDecimal(c.value), bun.Ident("t."+c.name))
+	what := fmt.Sprintf("update trade %d", id)
+	err := r.conn.atomically(ctx, what, func(c *conn) error {
+		err := c.execOne(ctx, what, `UPDATE trades SET
+			cur_volume = COALESCE(?, cur_volume), cur_avg_price = COALESCE(?, cur_avg_price), cur_avg_cost = COALESCE(?, cur_avg_cost),
+			cur_fee = COALESCE(?, cur_fee), roi = COALESCE(?, roi), roi_pct = COALESCE(?, roi_pct), total_fee = COALESCE(?, total_fee)
+			WHERE trade_id = ?`, number{p.CurVolume}, number{p.CurAvgPrice}, number{p.CurAvgCost}, number{p.CurFee},
+			number{p.ROI}, number{p.ROIPct}, number{p.TotalFee}, id)
+		if err != nil {
+			return err
 		}
-		if _, err := q.Exec(ctx); err != nil {
-			return r.db.failed(fmt.Sprintf("update trade %d", id), err)
-		}
-		var err error
-		t, err = r.one(ctx, tx, func(q *bun.SelectQuery) { q.Where("t.trade_id = ?", id) }, "trade %d", id)
+		t, err = tradeByID(ctx, c, id)
 		return err
 	})
 	return t, err
@@ -326,16 +319,16 @@ func (r *TradeRepository) UpdatePosition(ctx context.Context, id int64, p Positi
 
 // Delete removes a trade by the database's id.
 func (r *TradeRepository) Delete(ctx context.Context, id int64) error {
-	return deleteByID(ctx, r.db, "trade", "trades", "trade_id", id)
+	return deleteByID(ctx, r.conn, "trade", "trades", "trade_id", id)
 }
 
 func newTradeRow(t fulloncache.Trade) tradeRow {
 	return tradeRow{
 		ExTradeID: t.ExTradeID, ExOrderID: t.ExOrderID, UserID: t.UserID, ExchangeID: t.ExchangeID, Exchange: t.Exchange, Symbol: t.Symbol,
-		Type: t.Type, Side: string(t.Side), Volume: decimal(t.Volume), Price: decimal(t.Price), Cost: decimal(t.Cost), Fee: decimal(t.Fee),
-		CurVolume: nullDecimal(t.CurVolume), CurAvgPrice: nullDecimal(t.CurAvgPrice), CurAvgCost: nullDecimal(t.CurAvgCost),
-		CurFee: nullDecimal(t.CurFee), ROI: nullDecimal(t.ROI), ROIPct: nullDecimal(t.ROIPct), TotalFee: nullDecimal(t.TotalFee),
-		Leverage: nullDecimal(t.Leverage), tradeStamp: newTradeStamp(t.Time),
+		Type: t.Type, Side: string(t.Side), Volume: number{fulloncache.Some(t.Volume)}, Price: number{fulloncache.Some(t.Price)}, Cost: number{fulloncache.Some(t.Cost)}, Fee: number{fulloncache.Some(t.Fee)},
+		CurVolume: number{t.CurVolume}, CurAvgPrice: number{t.CurAvgPrice}, CurAvgCost: number{t.CurAvgCost},
+		CurFee: number{t.CurFee}, ROI: number{t.ROI}, ROIPct: number{t.ROIPct}, TotalFee: number{t.TotalFee},
+		Leverage: number{t.Leverage}, Time: instant{t.Time}, Nanos: nanosOf(t.Time),
 	}
 }
 
@@ -343,10 +336,10 @@ func (r *tradeRow) trade() fulloncache.Trade {
 	return fulloncache.Trade{
 		Market: fulloncache.Market{Exchange: r.Exchange, Symbol: r.Symbol}, ID: r.TradeID,
 		ExTradeID: r.ExTradeID, ExOrderID: r.ExOrderID, UserID: r.UserID, ExchangeID: r.ExchangeID, Type: r.Type, Side: sideOf(r.Side),
-		Volume: fulloncache.Decimal(r.Volume), Price: fulloncache.Decimal(r.Price), Cost: fulloncache.Decimal(r.Cost), Fee: fulloncache.Decimal(r.Fee),
-		CurVolume: fulloncache.NullDecimal(r.CurVolume), CurAvgPrice: fulloncache.NullDecimal(r.CurAvgPrice),
-		CurAvgCost: fulloncache.NullDecimal(r.CurAvgCost), CurFee: fulloncache.NullDecimal(r.CurFee), ROI: fulloncache.NullDecimal(r.ROI),
-		ROIPct: fulloncache.NullDecimal(r.ROIPct), TotalFee: fulloncache.NullDecimal(r.TotalFee), Leverage: fulloncache.NullDecimal(r.Leverage),
-		Time: r.tradeStamp.time(),
+		Volume: r.Volume.Decimal, Price: r.Price.Decimal, Cost: r.Cost.Decimal, Fee: r.Fee.Decimal,
+		CurVolume: r.CurVolume.NullDecimal, CurAvgPrice: r.CurAvgPrice.NullDecimal,
+		CurAvgCost: r.CurAvgCost.NullDecimal, CurFee: r.CurFee.NullDecimal, ROI: r.ROI.NullDecimal,
+		ROIPct: r.ROIPct.NullDecimal, TotalFee: r.TotalFee.NullDecimal, Leverage: r.Leverage.NullDecimal,
+		Time: r.Time.withNanos(r.Nanos),
 	}
 }

@@ -121,7 +121,7 @@ func TestTradesRefuse(t *testing.T) {
 			{"no time", func(t *fulloncache.Trade) { t.Time = time.Time{} }, fulloncache.ErrInvalid, "time"},
 			{"no account", func(t *fulloncache.Trade) { t.ExchangeID = 0 }, fulloncache.ErrForeignKey, "account 0"},
 			{"an account", func(t *fulloncache.Trade) { t.ExchangeID = 987654 }, fulloncache.ErrForeignKey, "account 987654"},
-			{"an exchange", func(t *fulloncache.Trade) { t.Exchange = "binance" }, fulloncache.ErrInvalid, `"kraken", not "binance"`},
+			{"an exchange", func(t *fulloncache.Trade) { t.Exchange = "binance" }, fulloncache.ErrInvalid, "kraken, not binance"},
 		} {
 			trade := b.trade("bad")
 			c.change(&trade)
@@ -139,16 +139,16 @@ func TestTradesRefuse(t *testing.T) {
 		}
 		for _, s := range strange {
 			_, err := trades.ByExTradeID(b.ctx, s, "O-1")
-			b.fails(err, fulloncache.ErrInvalid, "ex_trade_id")
+			b.fails(err, fulloncache.ErrNotFound)
+			_, err = trades.ByExTradeID(b.ctx, "good", s)
+			b.fails(err, fulloncache.ErrNotFound)
 			if s == "" {
 				continue
 			}
-			_, err = trades.ByExTradeID(b.ctx, "good", s)
-			b.fails(err, fulloncache.ErrInvalid, "ex_order_id")
-			_, err = trades.List(b.ctx, orm.TradeFilter{Exchange: s})
-			b.fails(err, fulloncache.ErrInvalid, "exchange")
-			_, err = trades.Last(b.ctx, orm.TradeFilter{Symbol: s})
-			b.fails(err, fulloncache.ErrInvalid, "symbol")
+			for _, f := range []orm.TradeFilter{{Exchange: s}, {Symbol: s}, {ExOrderID: s}} {
+				_, err = trades.Last(b.ctx, f)
+				b.fails(err, fulloncache.ErrNotFound)
+			}
 		}
 		for _, id := range []int64{0, -1, 987654} {
 			_, err := trades.ByID(b.ctx, id)
