@@ -210,3 +210,35 @@ var uniques atomic.Int64
 func unique(t *rapid.T) string {
 	return fmt.Sprintf("%s%d", anyText(0, 10).Draw(t, "id"), uniques.Add(1))
 }
+
+// What a transaction does to any of the tables happens as a whole or not at all.
+func TestBookInOneTransaction(t *testing.T) {
+	books(t, func(b *book) {
+		broken := errors.New("broken")
+		all := func(end error) error {
+			return b.db.InTx(b.ctx, func(tx *orm.Tx) error {
+				order := get(tx.Orders.Save(b.ctx, b.order("a")))(b)
+				get(tx.Orders.UpdateStatus(b.ctx, "kraken", "a", fulloncache.OrderOpen))(b)
+				get(tx.Trades.AddAll(b.ctx, []fulloncache.Trade{b.trade("a"), b.trade("b")}))(b)
+				strategy := get(tx.Bots.AddStrategy(b.ctx, fulloncache.Strategy{BotID: b.bot, Name: "kind", Leverage: dec("1")}))(b)
+				get(tx.Bots.AddFeed(b.ctx, fulloncache.Feed{StrategyID: strategy.ID, SymbolID: b.btc, Period: "Days", Compression: 1}))(b)
+				if got := get(tx.Orders.ByRecord(b.ctx, order.RecordID))(b); got.Status != fulloncache.OrderOpen {
+					b.Errorf("within: %+v", got)
+				}
+				return end
+			})
+		}
+		count := func(want int64) {
+			b.Helper()
+			n := b.insert(`SELECT (SELECT count(*) FROM orders) + (SELECT count(*) FROM trades) + (SELECT count(*) FROM strategies)
+				+ (SELECT count(*) FROM feeds) + (SELECT count(*) FROM cat_strategies)`)
+			if n != want {
+				b.Errorf("%d rows, want %d", n, want)
+			}
+		}
+		b.fails(all(broken), broken)
+		count(0)
+		b.must(all(nil))
+		count(6)
+	})
+}

@@ -73,7 +73,9 @@ type orderRow struct {
 }
 
 // orderChanges are the columns that a later message about an order may change.
-var orderChanges = []string{"ex_order_id", "volume", "final_volume", "price", "plimit", "tick", "leverage", "status", "command", "reason"}
+var orderChanges = []string{
+	"bot_id", "uid", "ex_id", "cat_ex_id", "ex_order_id", "volume", "final_volume", "price", "plimit", "tick", "leverage", "status", "command", "reason",
+}
 
 // Add stores a new order and returns its row, with its RecordID; a RecordID that
 // is given is not looked at. It returns [fulloncache.ErrDuplicate] if the exchange
@@ -99,8 +101,8 @@ func (r *OrderRepository) AddAll(ctx context.Context, orders []fulloncache.Order
 // it, and returns the row as it is then. It may be repeated: it is the sink of a
 // queue that delivers at least once, and not always in order.
 //
-//   - A final order stays as it is, but for an exchange's id that it lacked and a
-//     filled volume that grew.
+//   - A final order stays as it is, but for ids that it lacked and a filled volume
+//     that grew.
 //   - What is of an earlier step than the row (new, pending, then open or filled
 //     in part, then final) changes no more than that either.
 //   - Else the row takes status, volume and what the message has of ex_order_id,
@@ -109,7 +111,7 @@ func (r *OrderRepository) AddAll(ctx context.Context, orders []fulloncache.Order
 //     stay as they were first.
 //   - An order that differs in bot, user, account, symbol or side is another one
 //     that took the same ID: [fulloncache.ErrDuplicate]. Ids that are 0 say
-//     nothing and do not differ.
+//     nothing, and are filled in when they are told.
 //
 // Writers at the same time wait for each other; nothing that one of them wrote is
 // lost.
@@ -148,20 +150,28 @@ func (k orderKey) number() (int64, bool) {
 // merge is what becomes of a stored order when another of its ID comes.
 type merge func(old, o fulloncache.Order) (fulloncache.Order, error)
 
+// messages are what is said about one order, one after the other.
+type messages []fulloncache.Order
+
+// over returns what becomes of a stored order.
+func (m messages) over(old fulloncache.Order, merge merge) (now fulloncache.Order, err error) {
+	now = old
+	for _, o := range m {
+		if now, err = merge(now, o); err != nil {
+			return old, err
+		}
+	}
+	return now, nil
+}
+
 func (r *OrderRepository) store(ctx context.Context, orders []fulloncache.Order, merge merge) ([]fulloncache.Order, error) {
-	// One of each id, so that a statement meets no row twice.
-	want := map[orderKey]fulloncache.Order{}
+	// By id, so that a statement meets no row twice.
+	want := map[orderKey]messages{}
 	for i, o := range orders {
 		if err := o.Validate(); err != nil {
 			return nil, fmt.Errorf("order %d of %d: %w", i+1, len(orders), err)
 		}
-		if before, ok := want[keyOf(o)]; ok {
-			var err error
-			if o, err = merge(before, o); err != nil {
-				return nil, err
-			}
-		}
-		want[keyOf(o)] = o
+		want[keyOf(o)] = append(want[keyOf(o)], o)
 	}
 	// Writers that add the same orders do it in the same order, or each would wait
 	// for the other.
@@ -184,7 +194,7 @@ func (r *OrderRepository) store(ctx context.Context, orders []fulloncache.Order,
 }
 
 // storeKeys stores the orders that are wanted and returns what the rows are then.
-func (r *OrderRepository) storeKeys(ctx context.Context, c *conn, keys []orderKey, want map[orderKey]fulloncache.Order, merge merge) (map[orderKey]fulloncache.Order, error) {
+func (r *OrderRepository) storeKeys(ctx context.Context, c *conn, keys []orderKey, want map[orderKey]messages, merge merge) (map[orderKey]fulloncache.Order, error) {
 	have := make(map[orderKey]fulloncache.Order, len(keys))
 	var changed []orderRow
 	// All that is there is locked before anything is added, so that writers do not
@@ -196,7 +206,7 @@ func (r *OrderRepository) storeKeys(ctx context.Context, c *conn, keys []orderKe
 			return nil, err
 		}
 		for key, old := range found {
-			have[key], err = merge(old, want[key])
+			have[key], err = want[key].over(old, merge)
 			if err != nil {
 				return nil, err
 			}
@@ -205,11 +215,9 @@ func (r *OrderRepository) storeKeys(ctx context.Context, c *conn, keys []orderKe
 			}
 		}
 		for chunk := range slices.Chunk(without(missing, have), maxRows) {
-			added, err := r.insert(ctx, c, chunk, want)
-			if err != nil {
+			if err := r.insert(ctx, c, chunk, want, have, merge); err != nil {
 				return nil, err
 			}
-			maps.Copy(have, added)
 		}
 		missing = without(missing, have)
 	}
@@ -228,30 +236,28 @@ func without(keys []orderKey, have map[orderKey]fulloncache.Order) []orderKey {
 	})
 }
 
-// insert adds orders whose ids are free and returns those that it added.
-func (r *OrderRepository) insert(ctx context.Context, c *conn, keys []orderKey, want map[orderKey]fulloncache.Order) (map[orderKey]fulloncache.Order, error) {
+// insert adds orders whose ids are free, and puts the rows that it added into
+// have.
+func (r *OrderRepository) insert(ctx context.Context, c *conn, keys []orderKey, want map[orderKey]messages, have map[orderKey]fulloncache.Order, merge merge) error {
 	rows := make([]orderRow, len(keys))
 	for i, key := range keys {
-		rows[i] = newOrderRow(want[key])
+		o, err := want[key][1:].over(want[key][0], merge)
+		if err != nil {
+			return err
+		}
+		rows[i] = newOrderRow(o)
 		rows[i].OrderID, rows[i].ClientOrderID = 0, key.id
 	}
-	var ids []struct {
-		OrderID       int64
-		Exchange      string
-		ClientOrderID string
-	}
-	err := c.q.NewInsert().Model(&rows).On("CONFLICT DO NOTHING").Returning("order_id, exchange, client_order_id").Scan(ctx, &ids)
+	var added []orderRow
+	err := c.q.NewInsert().Model(&rows).On("CONFLICT DO NOTHING").Returning("*").Scan(ctx, &added)
 	if err != nil {
-		return nil, c.fail(ctx, "store orders", err)
+		return c.fail(ctx, "store orders", err)
 	}
-	added := make(map[orderKey]fulloncache.Order, len(ids))
-	for _, row := range ids {
-		key := orderKey{row.Exchange, row.ClientOrderID}
-		o := want[key]
-		o.RecordID = row.OrderID
-		added[key] = o
+	for i := range added {
+		o := added[i].order()
+		have[keyOf(o)] = o
 	}
-	return added, nil
+	return nil
 }
 
 // update writes what changed of locked rows, in one statement: as an insert that
@@ -338,6 +344,8 @@ func savedOver(old, o fulloncache.Order) (fulloncache.Order, error) {
 		now.FinalVolume = o.FinalVolume
 	}
 	now.ExOrderID = cmp.Or(now.ExOrderID, o.ExOrderID)
+	now.BotID, now.UserID = cmp.Or(now.BotID, o.BotID), cmp.Or(now.UserID, o.UserID)
+	now.ExchangeID, now.CatExchangeID = cmp.Or(now.ExchangeID, o.ExchangeID), cmp.Or(now.CatExchangeID, o.CatExchangeID)
 	from, to := step(old.Status), step(o.Status)
 	// Exchanges differ in whether they tell open from partially filled.
 	if from == stepFinal || to < min(from, stepOpen) {

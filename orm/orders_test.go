@@ -163,16 +163,39 @@ func TestSaveOrder(t *testing.T) {
 	})
 }
 
-// A final order takes the exchange's id that it lacked.
-func TestSaveFinalOrderWithoutExOrderID(t *testing.T) {
+// A final order takes the ids that it lacked.
+func TestSaveFinalOrderWithoutIDs(t *testing.T) {
 	books(t, func(b *book) {
+		want := b.order("a")
+		want.Status, want.BotID, want.UserID, want.ExchangeID, want.CatExchangeID = fulloncache.OrderFilled, 0, 0, 0, 0
+		want = get(b.db.Orders.Save(b.ctx, want))(b)
 		o := b.order("a")
-		o.Status = fulloncache.OrderFilled
-		get(b.db.Orders.Save(b.ctx, o))(b)
-		o.ExOrderID, o.Price = "O-1", some("1")
-		if got := get(b.db.Orders.Save(b.ctx, o))(b); got.ExOrderID != "O-1" || !got.Price.Equal(some("67000.5")) {
+		want.BotID, want.UserID, want.ExchangeID, want.CatExchangeID = o.BotID, o.UserID, o.ExchangeID, o.CatExchangeID
+		o.ExOrderID, o.Price, o.Status = "O-1", some("1"), fulloncache.OrderFilled
+		want.ExOrderID = "O-1"
+		if got := get(b.db.Orders.Save(b.ctx, o))(b); !got.Equal(want) {
 			b.Errorf("got %+v", got)
 		}
+		b.wantOrder(want)
+	})
+}
+
+// What comes in one batch has the effect of one message after the other.
+func TestSaveMessagesOfOneBatch(t *testing.T) {
+	books(t, func(b *book) {
+		want := b.order("a")
+		want.Status = fulloncache.OrderPending
+		want = get(b.db.Orders.Save(b.ctx, want))(b)
+		late, open := b.order("a"), b.order("a")
+		late.Price = some("1") // it is late
+		open.Status, open.Price = fulloncache.OrderOpen, fulloncache.NullDecimal{}
+		want.Status = fulloncache.OrderOpen
+		for _, got := range get(b.db.Orders.SaveAll(b.ctx, []fulloncache.Order{late, open}))(b) {
+			if !got.Equal(want) {
+				b.Errorf("got %+v", got)
+			}
+		}
+		b.wantOrder(want)
 	})
 }
 
@@ -471,7 +494,7 @@ func TestOrdersInPages(t *testing.T) {
 func TestOrdersByFilter(t *testing.T) {
 	books(t, func(b *book) {
 		for id, change := range map[string]func(*fulloncache.Order){
-			"1": func(o *fulloncache.Order) {},
+			"1": func(*fulloncache.Order) {},
 			"2": func(o *fulloncache.Order) { o.Status = "Open" },
 			"3": func(o *fulloncache.Order) { o.Status, o.Symbol = "Cancel", "ETH/USD" },
 			"4": func(o *fulloncache.Order) { o.Status, o.BotID, o.UserID = "CLOSED", b.botOfOther, b.other },
