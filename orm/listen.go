@@ -55,22 +55,16 @@ func (db *DB) Listen(ctx context.Context, c *fulloncache.Client) error {
 	if db.listen == nil {
 		return fmt.Errorf("%s: %w: SQLite tells nobody of changes", what, fulloncache.ErrUnsupported)
 	}
-	version, err := db.conn.version(ctx)
-	if err == nil && version < latest(true) {
-		err = &SchemaError{Version: version, Latest: latest(true)}
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = 50*time.Millisecond, longestPause
 	l := &listener{db: db, caches: c, connected: pause.Reset, log: slog.With("component", "fullon.cache.listener")}
 	for {
 		err := l.listen(ctx)
+		var schema *SchemaError
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.Is(err, fulloncache.ErrClosed):
+		case errors.As(err, &schema), errors.Is(err, fulloncache.ErrClosed):
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		l.lost(ctx, db.conn.fail(ctx, what, err))
@@ -112,6 +106,13 @@ func (l *listener) lost(ctx context.Context, err error) {
 
 // listen connects and passes changes on until that fails.
 func (l *listener) listen(ctx context.Context) error {
+	version, err := l.db.conn.version(ctx)
+	if err != nil {
+		return err
+	}
+	if newest := latest(true); version < newest {
+		return &SchemaError{Version: version, Latest: newest}
+	}
 	conn, err := pgx.ConnectConfig(ctx, l.db.listen.Copy())
 	if err != nil {
 		return err

@@ -79,15 +79,19 @@ func (d *desk) do(statement string, args ...any) {
 	}
 }
 
-// settle changes a symbol until the other process sees it: the listener is at it.
+// settle waits until the listener is at it and has passed on all that was changed
+// before: notices come in order, so it sends one and waits for that.
 func (d *desk) settle() {
 	d.Helper()
-	n := 0
+	loaded := func() time.Time {
+		e, err := d.other.Exchanges.ByName(d.ctx, "coinbase")
+		must(d, err)
+		return e.Loaded
+	}
+	was := loaded()
 	testenv.Eventually(d, "the listener is at it", func() (bool, string) {
-		n = n%18 + 1
-		d.do("UPDATE symbols SET decimals = $1 WHERE symbol = 'ETH/USD'", n)
-		got := d.decimals("ETH/USD")
-		return got == n, fmt.Sprintf("%d decimals are cached, %d are stored", got, n)
+		d.do("SELECT pg_notify($1, $2)", orm.MetadataChannel, `{"table":"cat_exchanges","exchange":"nothing of that name"}`)
+		return loaded().After(was), "a notice is not heard"
 	})
 }
 
@@ -200,7 +204,7 @@ func TestListen(t *testing.T) {
 		e, err := c.Exchanges.ByName(d.ctx, "bitstamp")
 		must(t, err)
 		was := e.Loaded
-		d.do("SELECT pg_notify('fulloncache_metadata', $1)", payload)
+		d.do("SELECT pg_notify($1, $2)", orm.MetadataChannel, payload)
 		seen("a notice "+payload, func() (bool, error) {
 			e, err := c.Exchanges.ByName(d.ctx, "bitstamp")
 			return e.Loaded.After(was), err
