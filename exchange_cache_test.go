@@ -220,7 +220,7 @@ func testAccountRefused(m *meta) {
 func testAccountNames(m *meta) {
 	user, kraken := m.rec.user(m), m.list("kraken")
 	var all []fulloncache.Exchange
-	for _, name := range odd {
+	for _, name := range oddNames {
 		want := m.account(user, kraken, name)
 		got, err := m.c.Exchanges.Get(m.ctx, want.ID)
 		wantRow(m, got, err, want)
@@ -413,7 +413,7 @@ func testCatalogueRefused(m *meta) {
 }
 
 func testCatalogueNames(m *meta) {
-	for _, name := range odd {
+	for _, name := range oddNames {
 		want, err := m.c.Exchanges.AddCatalogue(m.ctx, fulloncache.CatExchange{Name: name, Params: map[string]string{name: name}})
 		must(m, err)
 		got, err := m.c.Exchanges.ByName(m.ctx, name)
@@ -424,7 +424,7 @@ func testCatalogueNames(m *meta) {
 	}
 	list, err := m.c.Exchanges.Catalogue(m.ctx)
 	must(m, err)
-	if len(list) != len(odd) || !slices.IsSortedFunc(list, func(a, b fulloncache.CatExchange) int { return slices.Compare([]byte(a.Name), []byte(b.Name)) }) {
+	if len(list) != len(oddNames) || !slices.IsSortedFunc(list, func(a, b fulloncache.CatExchange) int { return slices.Compare([]byte(a.Name), []byte(b.Name)) }) {
 		m.Errorf("%d exchanges, sorted by name: %v", len(list), list)
 	}
 	m.costs(0, func() {

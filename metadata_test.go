@@ -188,8 +188,8 @@ func gone[T any](t testing.TB, read func() (T, error)) {
 	})
 }
 
-// odd are names that must come through as they are.
-var odd = []string{
+// oddNames are names that must come through as they are.
+var oddNames = []string{
 	"it's", `"quoted"`, `back\slash`, "BTC/USD:USDT", "{a}{b}", "50%", "*", " ", "a b", "line\nbreak", "\ttab\x01", "é", "日本", "\u2028", "<&>",
 	"'; DROP TABLE symbols; --", "\ufffd", strings.Repeat("x", 256),
 }

@@ -223,7 +223,7 @@ func testSymbolNames(m *meta) {
 	m.list("kraken")
 	// Keys of tickers do not tell these apart.
 	twins := []string{"BTC/USD", "BTCUSD", "BTC%2FUSD", "btc/usd", "BTC/USD "}
-	for i, name := range slices.Concat(twins, odd) {
+	for i, name := range slices.Concat(twins, oddNames) {
 		s := symbolOf(fulloncache.Market{Exchange: "kraken", Symbol: name})
 		s.Backtest = i
 		want, err := m.c.Symbols.Add(m.ctx, s)
@@ -240,7 +240,7 @@ func testSymbolNames(m *meta) {
 	if got.Backtest != 0 {
 		m.Errorf("got %+v", got)
 	}
-	for _, name := range odd {
+	for _, name := range oddNames {
 		e := m.list(name)
 		want := m.symbol(fulloncache.Market{Exchange: name, Symbol: name})
 		list, err := m.c.Symbols.List(m.ctx, name)

@@ -1,0 +1,183 @@
+package orm_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/fullon/fulloncache"
+	"github.com/fullon/fulloncache/internal/testenv"
+	"github.com/fullon/fulloncache/orm"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+// kind is a kind of database that every test of the suite runs on.
+type kind struct {
+	name string
+	dsn  func(t testing.TB) string // dsn names an empty database of the test's own
+}
+
+var kinds = []kind{
+	{"postgres", func(t testing.TB) string { return testenv.Postgres(t).Database(t) }},
+	{"sqlite", func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "a ?b%20#.db") }},
+}
+
+// suite is what a test gets: a database of its own.
+type suite struct {
+	*testing.T
+	kind kind
+	dsn  string
+	ctx  context.Context
+}
+
+// both runs a test on both kinds of database, in parallel, each migrated.
+func both(t *testing.T, test func(s *suite, db *orm.DB)) {
+	t.Helper()
+	t.Parallel()
+	for _, k := range kinds {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			s := &suite{T: t, kind: k, dsn: k.dsn(t), ctx: testenv.Context(t)}
+			db := s.open()
+			must(s, db.Migrate(s.ctx))
+			test(s, db)
+		})
+	}
+}
+
+func (s *suite) postgres() bool { return s.kind.name == "postgres" }
+
+// open returns a pool of its own: another process, to the database.
+func (s *suite) open() *orm.DB {
+	s.Helper()
+	return open(s.T, s.dsn)
+}
+
+func open(t testing.TB, dsn string) *orm.DB {
+	t.Helper()
+	db, err := orm.Open(testenv.Context(t), dsn)
+	must(t, err)
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantErr(t testing.TB, got, want error) {
+	t.Helper()
+	if !errors.Is(got, want) {
+		t.Errorf("error %v, want one that is %v", got, want)
+	}
+}
+
+// wantNamed is wantErr for an error that names what was asked for.
+func wantNamed(t testing.TB, got, want error, name string) {
+	t.Helper()
+	wantErr(t, got, want)
+	if got != nil && !strings.Contains(got.Error(), name) {
+		t.Errorf("error %q does not name %q", got, name)
+	}
+}
+
+// do runs statements as another program would.
+func (s *suite) do(statements ...string) {
+	s.Helper()
+	db := rawDB(s.T, s.dsn)
+	for _, statement := range statements {
+		if _, err := db.ExecContext(s.ctx, statement); err != nil {
+			s.Fatalf("%s: %v", statement, err)
+		}
+	}
+}
+
+// count reads a number as another program would.
+func (s *suite) count(statement string, args ...any) int {
+	s.Helper()
+	var n int
+	must(s, rawDB(s.T, s.dsn).QueryRowContext(s.ctx, statement, args...).Scan(&n))
+	return n
+}
+
+// rawDB is a database without the package under test.
+func rawDB(t testing.TB, dsn string) *sql.DB {
+	t.Helper()
+	driver := "pgx"
+	if path, ok := strings.CutPrefix(dsn, "sqlite:"); ok {
+		driver, dsn = "sqlite", "file:"+strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)+"?_pragma=busy_timeout(10000)"
+	}
+	db, err := sql.Open(driver, dsn)
+	must(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func dec(s string) fulloncache.Decimal { return fulloncache.MustDecimal(s) }
+
+func some(s string) fulloncache.NullDecimal { return fulloncache.Some(dec(s)) }
+
+func cancelled(ctx context.Context) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	cancel()
+	return ctx
+}
+
+// odd are names that databases take, and careless programs do not.
+var odd = []string{"O'Brien", `a"b`, `back\slash\'`, "; DROP TABLE users; --", "?0 ?", "$1", "snow ☃ 𝔘", "tab\tline\n", " blank ", "%_!", "\x01\x7f", "NULL"}
+
+// unstorable are texts that no database takes.
+var unstorable = []string{"null\x00byte", "\xff\xfe", "cut \xe2\x98"}
+
+func userOf(mail string) fulloncache.User {
+	return fulloncache.User{Mail: mail, Password: "hash", F2A: "second", Role: "trader", Name: "Ann", LastName: "Lee", Active: true}
+}
+
+func (s *suite) addUser(db *orm.DB, mail string) fulloncache.User {
+	s.Helper()
+	u, err := db.Users.Add(s.ctx, userOf(mail))
+	must(s, err)
+	return u
+}
+
+func (s *suite) addCatalogue(db *orm.DB, name string) fulloncache.CatExchange {
+	s.Helper()
+	e, err := db.Exchanges.AddCatalogue(s.ctx, fulloncache.CatExchange{Name: name})
+	must(s, err)
+	return e
+}
+
+func (s *suite) addExchange(db *orm.DB, user, catalogue int64, name string) fulloncache.Exchange {
+	s.Helper()
+	e, err := db.Exchanges.Add(s.ctx, fulloncache.Exchange{UserID: user, CatExchangeID: catalogue, Name: name, Active: true})
+	must(s, err)
+	return e
+}
+
+func symbolOf(exchange, symbol string) fulloncache.Symbol {
+	base, quote, _ := strings.Cut(symbol, "/")
+	return fulloncache.Symbol{
+		Market: fulloncache.Market{Exchange: exchange, Symbol: symbol}, Base: base, Quote: quote,
+		Decimals: 2, LotDecimals: 8, OrderMin: some("0.0001"), UpdateFrame: "1h", Backtest: 30,
+	}
+}
+
+// equal compares what an Equal method compares, in order.
+func equal[T interface{ Equal(T) bool }](t testing.TB, got []T, want ...T) {
+	t.Helper()
+	if !slices.EqualFunc(got, want, T.Equal) {
+		t.Errorf("got\n%+v\nwant\n%+v", got, want)
+	}
+}
