@@ -79,49 +79,86 @@ func appendJSONString(b []byte, s string) []byte {
 }
 
 // flatJSON calls member with each member of a flat JSON object as jsonObject
-// writes it: without white space, nesting and escapes. value is a text without
-// its quotes, or a literal. It reports false, perhaps after some calls, for
+// writes it: without white space, nesting, escapes and exponents. value is a text
+// without its quotes, or a literal. It reports false, perhaps after some calls, for
 // everything else, and if member does.
 func flatJSON(s string, member func(name, value string, text bool) bool) bool {
-	if len(s) < 2 || s[0] != '{' || s[len(s)-1] != '}' || strings.IndexByte(s, '\\') >= 0 || !utf8.ValidString(s) {
+	if s == "" || s[0] != '{' {
 		return false
 	}
-	for rest := s[1:]; ; {
-		name, after, ok := quoted(rest)
-		if !ok || after == "" || after[0] != ':' {
+	for at := 1; ; {
+		name, end := quoted(s, at)
+		if end < 0 || end+1 >= len(s) || s[end] != ':' {
 			return false
 		}
-		rest = after[1:]
-		value, text := "", rest[0] == '"'
+		at = end + 1
+		var value string
+		text := s[at] == '"'
 		if text {
-			if value, rest, ok = quoted(rest); !ok {
-				return false
-			}
+			value, end = quoted(s, at)
 		} else {
-			end := strings.IndexAny(rest, `,}"{[] `)
-			if end <= 0 {
-				return false
-			}
-			value, rest = rest[:end], rest[end:]
+			value, end = literal(s, at)
 		}
-		if !member(name, value, text) || rest == "" {
+		if end < 0 || end == len(s) || !member(name, value, text) {
 			return false
 		}
-		if rest == "}" {
-			return true
+		if s[end] == '}' {
+			return end == len(s)-1
 		}
-		if rest[0] != ',' {
+		if s[end] != ',' {
 			return false
 		}
-		rest = rest[1:]
+		at = end + 1
 	}
 }
 
-// quoted cuts a text in quotes, without escapes, off s.
-func quoted(s string) (text, rest string, ok bool) {
-	if s == "" || s[0] != '"' {
-		return "", "", false
+// quoted returns the text in quotes that begins at a position, without escapes,
+// and where it ends; -1 if there is none.
+func quoted(s string, at int) (text string, end int) {
+	if at >= len(s) || s[at] != '"' {
+		return "", -1
 	}
-	text, rest, ok = strings.Cut(s[1:], `"`)
-	return text, rest, ok
+	at++
+	all := byte(0)
+	for end := at; end < len(s); end++ {
+		c := s[end]
+		switch {
+		case c == '"':
+			text = s[at:end]
+			if all >= utf8.RuneSelf && !utf8.ValidString(text) {
+				return "", -1
+			}
+			return text, end + 1
+		case c == '\\' || c < ' ':
+			return "", -1
+		}
+		all |= c
+	}
+	return "", -1
+}
+
+// literal returns the number without an exponent, or the word, that begins at a
+// position, and where it ends; -1 if there is none.
+func literal(s string, at int) (value string, end int) {
+	for end = at; end < len(s) && s[end] != ',' && s[end] != '}'; end++ {
+	}
+	value = s[at:end]
+	if value == "true" || value == "false" || value == "null" {
+		return value, end
+	}
+	whole, fraction, pointed := strings.Cut(strings.TrimPrefix(value, "-"), ".")
+	if !digits(whole) || whole[0] == '0' && len(whole) > 1 || pointed && !digits(fraction) {
+		return "", -1
+	}
+	return value, end
+}
+
+// digits reports whether a text is decimal digits, one at least.
+func digits(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return s != ""
 }

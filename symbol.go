@@ -128,16 +128,17 @@ func (s Symbol) encode() string {
 	return o.String()
 }
 
-// decodeSymbol reads what encode writes, and any other JSON of the same.
-func decodeSymbol(text string) (s Symbol, err error) {
+// decode reads into an empty symbol what encode writes, and any other JSON of the
+// same.
+func (s *Symbol) decode(text string) error {
 	if !flatJSON(text, s.set) {
-		s = Symbol{}
-		if err := json.Unmarshal([]byte(text), &s); err != nil {
-			return Symbol{}, err
+		*s = Symbol{}
+		if err := json.Unmarshal([]byte(text), s); err != nil {
+			return err
 		}
 	}
 	// What no write takes was not written by one: never let it look right.
-	return s, s.Validate()
+	return s.Validate()
 }
 
 // set sets a field by its name in JSON; false if the value does not fit.
