@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"pgregory.net/rapid"
 )
@@ -62,10 +61,11 @@ func TestSymbolCodec(t *testing.T) {
 		if got, err := decodeSymbol(string(theirs)); err != nil || !got.Equal(want) {
 			t.Fatalf("%s: got %+v, %v, want %+v", theirs, got, err, want)
 		}
-		// Without escapes it is read the fast way.
+		// Without escapes, and with ids as databases count, it is read the fast way.
 		var fast Symbol
-		if flat := flatJSON(text, fast.set); flat != !strings.Contains(text, `\`) || flat && !fast.Equal(want) {
-			t.Fatalf("%s: %v, %+v", text, flat, fast)
+		common := !strings.Contains(text, `\`) && max(want.ID, want.CatExchangeID) < 1e18
+		if ok := fast.decodeFast(text); ok != common || ok && !fast.Equal(want) {
+			t.Fatalf("%s: %v, %+v", text, ok, fast)
 		}
 	})
 }
@@ -84,12 +84,6 @@ func FuzzDecodeSymbol(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		flatJSON(text, func(name, value string, isText bool) bool {
-			if strings.Contains(name, `"`) || isText && strings.Contains(value, `"`) || !isText && value == "" {
-				t.Errorf("member %q=%q of %q", name, value, text)
-			}
-			return utf8.ValidString(value)
-		})
 		got, err := decodeSymbol(text)
 		var theirs Symbol
 		terr := json.Unmarshal([]byte(text), &theirs)
