@@ -286,7 +286,7 @@ type watch struct {
 	counts map[string]int
 	err    error
 	lost   error
-	hung   chan struct{} // calls wait until it is closed, whatever their context says
+	hung   *hang
 	gates  []*gate
 }
 
@@ -348,17 +348,31 @@ func (w *watch) lose(err error) {
 	w.lost = err
 }
 
-// hang makes all calls hang until the function that it returns is called.
-func (w *watch) hang(t testing.TB) (end func()) {
+// hang is that calls do not come back.
+type hang struct {
+	over chan struct{} // closed when it is over
+	deaf bool          // to the end of contexts
+}
+
+func (h *hang) heeds(ctx context.Context) <-chan struct{} {
+	if h.deaf {
+		return nil
+	}
+	return ctx.Done()
+}
+
+// hang makes all calls hang until the function that it returns is called, or
+// until their context ends, unless they are deaf to it.
+func (w *watch) hang(t testing.TB, deaf bool) (end func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	hung := make(chan struct{})
-	w.hung = hung
+	h := &hang{make(chan struct{}), deaf}
+	w.hung = h
 	end = sync.OnceFunc(func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.hung = nil
-		close(hung)
+		close(h.over)
 	})
 	t.Cleanup(end)
 	return end
@@ -384,14 +398,18 @@ func (w *watch) calls() (n int) {
 	return n
 }
 
-func watched[T any](w *watch, method string, do func() (T, error)) (v T, err error) {
+func watched[T any](ctx context.Context, w *watch, method string, do func() (T, error)) (v T, err error) {
 	w.mu.Lock()
 	w.counts[method]++
-	broken, lost, hung := w.err, w.lost, w.hung
+	broken, hung := w.err, w.hung
 	w.mu.Unlock()
 	if hung != nil {
-		<-hung
-		return v, errors.New("the store hung")
+		select {
+		case <-hung.over:
+			return v, errors.New("the store hung")
+		case <-hung.heeds(ctx):
+			return v, ctx.Err()
+		}
 	}
 	w.pass(method, false)
 	if broken != nil {
@@ -399,14 +417,16 @@ func watched[T any](w *watch, method string, do func() (T, error)) (v T, err err
 	}
 	v, err = do()
 	w.pass(method, true)
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if err == nil {
-		err = lost
+		err = w.lost
 	}
 	return v, err
 }
 
-func watchedVoid(w *watch, method string, do func() error) error {
-	_, err := watched(w, method, func() (struct{}, error) { return struct{}{}, do() })
+func watchedVoid(ctx context.Context, w *watch, method string, do func() error) error {
+	_, err := watched(ctx, w, method, func() (struct{}, error) { return struct{}{}, do() })
 	return err
 }
 
@@ -417,39 +437,39 @@ type watchedExchanges struct {
 }
 
 func (x watchedExchanges) ByID(ctx context.Context, id int64) (fulloncache.Exchange, error) {
-	return watched(x.w, "by id", func() (fulloncache.Exchange, error) { return x.s.ByID(ctx, id) })
+	return watched(ctx, x.w, "by id", func() (fulloncache.Exchange, error) { return x.s.ByID(ctx, id) })
 }
 
 func (x watchedExchanges) ByUser(ctx context.Context, user int64) ([]fulloncache.Exchange, error) {
-	return watched(x.w, "by user", func() ([]fulloncache.Exchange, error) { return x.s.ByUser(ctx, user) })
+	return watched(ctx, x.w, "by user", func() ([]fulloncache.Exchange, error) { return x.s.ByUser(ctx, user) })
 }
 
 func (x watchedExchanges) Add(ctx context.Context, e fulloncache.Exchange) (fulloncache.Exchange, error) {
-	return watched(x.w, "add account", func() (fulloncache.Exchange, error) { return x.s.Add(ctx, e) })
+	return watched(ctx, x.w, "add account", func() (fulloncache.Exchange, error) { return x.s.Add(ctx, e) })
 }
 
 func (x watchedExchanges) Update(ctx context.Context, e fulloncache.Exchange) (fulloncache.Exchange, error) {
-	return watched(x.w, "update account", func() (fulloncache.Exchange, error) { return x.s.Update(ctx, e) })
+	return watched(ctx, x.w, "update account", func() (fulloncache.Exchange, error) { return x.s.Update(ctx, e) })
 }
 
 func (x watchedExchanges) Delete(ctx context.Context, id int64) error {
-	return watchedVoid(x.w, "delete account", func() error { return x.s.Delete(ctx, id) })
+	return watchedVoid(ctx, x.w, "delete account", func() error { return x.s.Delete(ctx, id) })
 }
 
 func (x watchedExchanges) Catalogue(ctx context.Context) ([]fulloncache.CatExchange, error) {
-	return watched(x.w, "catalogue", func() ([]fulloncache.CatExchange, error) { return x.s.Catalogue(ctx) })
+	return watched(ctx, x.w, "catalogue", func() ([]fulloncache.CatExchange, error) { return x.s.Catalogue(ctx) })
 }
 
 func (x watchedExchanges) AddCatalogue(ctx context.Context, e fulloncache.CatExchange) (fulloncache.CatExchange, error) {
-	return watched(x.w, "add exchange", func() (fulloncache.CatExchange, error) { return x.s.AddCatalogue(ctx, e) })
+	return watched(ctx, x.w, "add exchange", func() (fulloncache.CatExchange, error) { return x.s.AddCatalogue(ctx, e) })
 }
 
 func (x watchedExchanges) UpdateCatalogue(ctx context.Context, e fulloncache.CatExchange) (fulloncache.CatExchange, error) {
-	return watched(x.w, "update exchange", func() (fulloncache.CatExchange, error) { return x.s.UpdateCatalogue(ctx, e) })
+	return watched(ctx, x.w, "update exchange", func() (fulloncache.CatExchange, error) { return x.s.UpdateCatalogue(ctx, e) })
 }
 
 func (x watchedExchanges) DeleteCatalogue(ctx context.Context, id int64) error {
-	return watchedVoid(x.w, "delete exchange", func() error { return x.s.DeleteCatalogue(ctx, id) })
+	return watchedVoid(ctx, x.w, "delete exchange", func() error { return x.s.DeleteCatalogue(ctx, id) })
 }
 
 // watchedSymbols is a SymbolStore under watch.
@@ -459,21 +479,21 @@ type watchedSymbols struct {
 }
 
 func (x watchedSymbols) ByExchange(ctx context.Context, exchange string) ([]fulloncache.Symbol, error) {
-	return watched(x.w, "by exchange", func() ([]fulloncache.Symbol, error) { return x.s.ByExchange(ctx, exchange) })
+	return watched(ctx, x.w, "by exchange", func() ([]fulloncache.Symbol, error) { return x.s.ByExchange(ctx, exchange) })
 }
 
 func (x watchedSymbols) Add(ctx context.Context, s fulloncache.Symbol) (fulloncache.Symbol, error) {
-	return watched(x.w, "add symbol", func() (fulloncache.Symbol, error) { return x.s.Add(ctx, s) })
+	return watched(ctx, x.w, "add symbol", func() (fulloncache.Symbol, error) { return x.s.Add(ctx, s) })
 }
 
 func (x watchedSymbols) Update(ctx context.Context, s fulloncache.Symbol) (fulloncache.Symbol, error) {
-	return watched(x.w, "update symbol", func() (fulloncache.Symbol, error) { return x.s.Update(ctx, s) })
+	return watched(ctx, x.w, "update symbol", func() (fulloncache.Symbol, error) { return x.s.Update(ctx, s) })
 }
 
 func (x watchedSymbols) Delete(ctx context.Context, m fulloncache.Market) error {
-	return watchedVoid(x.w, "delete symbol", func() error { return x.s.Delete(ctx, m) })
+	return watchedVoid(ctx, x.w, "delete symbol", func() error { return x.s.Delete(ctx, m) })
 }
 
 func (x watchedSymbols) Upsert(ctx context.Context, symbols []fulloncache.Symbol) (fulloncache.Upserted, error) {
-	return watched(x.w, "upsert", func() (fulloncache.Upserted, error) { return x.s.Upsert(ctx, symbols) })
+	return watched(ctx, x.w, "upsert", func() (fulloncache.Upserted, error) { return x.s.Upsert(ctx, symbols) })
 }

@@ -161,5 +161,10 @@ func storedMarket(m Market) error {
 
 // storable reports whether the database can hold a text.
 func storable(text string) bool {
-	return utf8.ValidString(text) && !strings.Contains(text, "\x00")
+	for i := range len(text) {
+		if c := text[i]; c == 0 || c >= utf8.RuneSelf {
+			return utf8.ValidString(text) && !strings.Contains(text, "\x00")
+		}
+	}
+	return true
 }

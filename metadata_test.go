@@ -72,14 +72,15 @@ type meta struct {
 }
 
 // newMeta opens the processes of a test, with settings of its own.
-func newMeta(s *suite, bare *fulloncache.Client, rec record, tune func(*fulloncache.Config)) *meta {
+func newMeta(s *suite, rec record, tune func(*fulloncache.Config)) *meta {
 	s.Helper()
-	m := &meta{suite: s, bare: bare, ops: &operations{}, ev: &events{}}
-	m.rec, m.watch = rec.under()
-	m.rec.set(&m.cfg)
+	m := &meta{suite: s, ops: &operations{}, ev: &events{}}
 	if tune != nil {
 		tune(&m.cfg)
 	}
+	m.bare = m.open()
+	m.rec, m.watch = rec.under()
+	m.rec.set(&m.cfg)
 	m.other = m.open()
 	cfg := m.cfg
 	cfg.Hooks = []fulloncache.Hooks{m.ops.hook(), m.ev.hook()}
@@ -213,11 +214,12 @@ func metadataSuite(t *testing.T, open func(t testing.TB) record) {
 	tests := make(map[string]metaTest)
 	maps.Copy(tests, exchangeTests)
 	maps.Copy(tests, symbolTests)
+	maps.Copy(tests, orderTests)
 	for _, name := range slices.Sorted(maps.Keys(tests)) {
 		t.Run(name, func(t *testing.T) {
-			conformance(t, func(s *suite, c *fulloncache.Client) {
+			conformance(t, func(s *suite, _ *fulloncache.Client) {
 				test := tests[name]
-				test.run(newMeta(s, c, open(s), test.tune))
+				test.run(newMeta(s, open(s), test.tune))
 			})
 		})
 	}

@@ -63,8 +63,8 @@ type symbolKey struct {
 
 // symbolTable is what is cached of an exchange.
 type symbolTable struct {
-	sorted []Symbol // by name
-	byName map[string]int
+	names   []string // sorted
+	symbols []Symbol // by names
 }
 
 func newSymbolCache(cfg Config, db *kv.Client, space keys.Space, exchanges *ExchangeCache, ticks tickDeleter) *SymbolCache {
@@ -91,10 +91,15 @@ func newSymbolCache(cfg Config, db *kv.Client, space keys.Space, exchanges *Exch
 
 // decodeSymbols reads the elements of the entry of the exchange that it belongs to.
 func decodeSymbols(elements map[string]string, belongs func(exchange string) bool) (*symbolTable, error) {
+	t := &symbolTable{names: make([]string, 0, len(elements)), symbols: make([]Symbol, len(elements))}
+	for name := range elements {
+		t.names = append(t.names, name)
+	}
+	slices.Sort(t.names)
 	exchange := "" // the one that is known to be right
-	t := &symbolTable{sorted: make([]Symbol, 0, len(elements)), byName: make(map[string]int, len(elements))}
-	for name, text := range elements {
-		s, err := decodeSymbol(text)
+	for i, name := range t.names {
+		s := &t.symbols[i]
+		err := s.decode(elements[name])
 		if err == nil && s.Symbol != name {
 			err = fmt.Errorf("it is of %q", s.Symbol)
 		}
@@ -106,11 +111,6 @@ func decodeSymbols(elements map[string]string, belongs func(exchange string) boo
 		if err != nil {
 			return nil, &elementError{name, err}
 		}
-		t.sorted = append(t.sorted, s)
-	}
-	slices.SortFunc(t.sorted, func(a, b Symbol) int { return strings.Compare(a.Symbol, b.Symbol) })
-	for i, s := range t.sorted {
-		t.byName[s.Symbol] = i
 	}
 	return t, nil
 }
@@ -185,8 +185,8 @@ func (c *SymbolCache) get(ctx context.Context, call *call, market Market) (Symbo
 		if e, err = c.read(ctx, call, market.Exchange, within); err != nil {
 			return Symbol{}, err
 		}
-		if i, ok := e.Value.byName[market.Symbol]; ok {
-			s := e.Value.sorted[i]
+		if i, ok := slices.BinarySearch(e.Value.names, market.Symbol); ok {
+			s := e.Value.symbols[i]
 			s.Loaded = e.Loaded
 			return s, nil
 		}
@@ -196,7 +196,7 @@ func (c *SymbolCache) get(ctx context.Context, call *call, market Market) (Symbo
 
 // list returns all symbols, each with when it was read.
 func (t *symbolTable) list(loaded time.Time) []Symbol {
-	all := slices.Clone(t.sorted)
+	all := slices.Clone(t.symbols)
 	for i := range all {
 		all[i].Loaded = loaded
 	}
@@ -279,7 +279,7 @@ func (c *SymbolCache) Search(ctx context.Context, text string, exchanges ...stri
 			errs = append(errs, err)
 			continue
 		}
-		for _, s := range e.Value.sorted {
+		for _, s := range e.Value.symbols {
 			for _, name := range []string{s.Symbol, s.Base, s.Quote} {
 				if strings.Contains(strings.ToLower(name), text) {
 					s.Loaded = e.Loaded

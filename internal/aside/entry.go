@@ -47,6 +47,9 @@ type corruption struct {
 
 func (c *corruption) Error() string { return c.err.Error() }
 
+// Unwrap returns the cause.
+func (c *corruption) Unwrap() error { return c.err }
+
 // look reads a key's entry, nil if there is none, and the generation in force, 0
 // if there is none. A corrupt entry is noted in the request.
 func (c *Cache[V]) look(ctx context.Context, r *request) (e *entry[V], generation int64, hit bool, err error) {
