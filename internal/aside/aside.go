@@ -156,6 +156,7 @@ func (c *Cache[V]) get(ctx context.Context, key string, within time.Duration, lo
 		if err != nil {
 			return Entry[V]{}, err
 		}
+		r.generation = g
 		now := time.Now()
 		if e != nil && c.usable(e, g, now, within) {
 			return e.answer(hit), nil
