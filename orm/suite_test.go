@@ -35,6 +35,10 @@ type suite struct {
 	ctx  context.Context
 }
 
+func (k kind) suite(t *testing.T) *suite {
+	return &suite{T: t, kind: k, dsn: k.dsn(t), ctx: testenv.Context(t)}
+}
+
 // both runs a test on both kinds of database, in parallel, each migrated.
 func both(t *testing.T, test func(s *suite, db *orm.DB)) {
 	t.Helper()
@@ -42,7 +46,7 @@ func both(t *testing.T, test func(s *suite, db *orm.DB)) {
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
-			s := &suite{T: t, kind: k, dsn: k.dsn(t), ctx: testenv.Context(t)}
+			s := k.suite(t)
 			db := s.open()
 			must(s, db.Migrate(s.ctx))
 			test(s, db)
