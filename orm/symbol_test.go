@@ -270,7 +270,7 @@ func TestUpsertBulk(t *testing.T) {
 
 // However many write the same, each row is counted as added once.
 func TestUpsertConcurrently(t *testing.T) {
-	both(t, func(s *suite, db *orm.DB) {
+	both(t, func(s *suite, _ *orm.DB) {
 		const writers = 4
 		symbols := make([]fulloncache.Symbol, 300)
 		for i := range symbols {
