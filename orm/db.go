@@ -115,9 +115,11 @@ type conn struct {
 // txState is what the levels of a transaction share.
 type txState struct {
 	ctx context.Context // the transaction's, which ends it
-	// failed is the first error that the database gave. PostgreSQL refuses all that
-	// comes after it. SQLite goes on, and after some errors without a transaction.
-	failed error
+	// rollback ends it at the first error that the database gives, which is failed.
+	// PostgreSQL would refuse all that comes after that; SQLite would go on, and after
+	// some errors without a transaction.
+	rollback func() error
+	failed   error
 }
 
 // maxRows bounds the rows of one statement.
@@ -141,7 +143,7 @@ func (c *conn) atomically(ctx context.Context, what string, fn func(c *conn) err
 	if err != nil {
 		return c.fail(ctx, what, err)
 	}
-	inner := &conn{db: c.db, q: tx, postgres: c.postgres, tx: &txState{ctx: ctx}}
+	inner := &conn{db: c.db, q: tx, postgres: c.postgres, tx: &txState{ctx: ctx, rollback: tx.Rollback}}
 	// After an error or a panic; else the transaction has ended.
 	defer func() { _ = tx.Rollback() }() // what it says is less than what the caller gets
 	if err := fn(inner); err != nil {
@@ -174,23 +176,11 @@ func (c *conn) withSavepoint(ctx context.Context, what string, fn func(c *conn) 
 	return err
 }
 
-// ready returns the error of a statement that must not be sent: with text that
-// databases do not take, or in a transaction that has failed.
-func (c *conn) ready(what string, args []any) error {
-	if c.tx != nil && c.tx.failed != nil {
-		return fmt.Errorf("%s: the transaction failed before: %w", what, c.tx.failed)
-	}
-	if err := checkText(args); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return nil
-}
-
 // query returns the rows of a statement, which may be a write with RETURNING. T
 // is a struct, or a basic type for a single column.
 func query[T any](ctx context.Context, c *conn, what, statement string, args ...any) ([]T, error) {
-	if err := c.ready(what, args); err != nil {
-		return nil, err
+	if err := checkText(args); err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	var rows []T
 	if err := c.q.NewRaw(statement, args...).Scan(ctx, &rows); err != nil {
@@ -213,8 +203,8 @@ func one[T any](ctx context.Context, c *conn, what, statement string, args ...an
 
 // exec runs a statement and returns how many rows it changed.
 func (c *conn) exec(ctx context.Context, what, statement string, args ...any) (int64, error) {
-	if err := c.ready(what, args); err != nil {
-		return 0, err
+	if err := checkText(args); err != nil {
+		return 0, fmt.Errorf("%s: %w", what, err)
 	}
 	result, err := c.q.NewRaw(statement, args...).Exec(ctx)
 	if err != nil {

@@ -91,8 +91,9 @@ func (e *SchemaError) Unwrap() error { return e.Err }
 // transaction it is its end, if the database gave it.
 func (c *conn) fail(ctx context.Context, what string, err error) error {
 	err = fmt.Errorf("%s: %w", what, c.classify(ctx, err))
-	if c.tx != nil && !errors.Is(err, fulloncache.ErrNotFound) && !errors.Is(err, fulloncache.ErrCorrupt) {
+	if c.tx != nil && c.tx.failed == nil && !errors.Is(err, fulloncache.ErrNotFound) && !errors.Is(err, fulloncache.ErrCorrupt) {
 		c.tx.failed = err
+		_ = c.tx.rollback() // what it says is less
 	}
 	return err
 }
@@ -105,6 +106,8 @@ func (c *conn) classify(ctx context.Context, err error) error {
 		return fulloncache.ErrNotFound
 	case errors.Is(err, fulloncache.ErrCorrupt):
 		return err
+	case c.tx != nil && c.tx.failed != nil:
+		return fmt.Errorf("the transaction failed before: %w", c.tx.failed)
 	case c.db.closed.Load():
 		return fmt.Errorf("%w: %w", fulloncache.ErrClosed, err)
 	case errors.As(err, &pg):

@@ -84,7 +84,7 @@ type ExchangeFilter struct {
 	ActiveOnly    bool
 	// After is the ID of the last account of the page before; 0 for the first page.
 	After int64
-	Limit int // Limit is how many at most; 0 means [DefaultLimit].
+	Limit int // Limit is how many at most; 0 means [DefaultLimit]; [MaxLimit] is the most.
 }
 
 // List returns a page of accounts in the order of their ids; none is no error.
@@ -101,9 +101,9 @@ func (r *ExchangeRepository) List(ctx context.Context, f ExchangeFilter) ([]full
 	if f.ActiveOnly {
 		where.and("active")
 	}
-	limit, err := limitOf(what, f.Limit)
+	limit, err := limitOf(f.Limit)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	rows, err := query[exchangeRow](ctx, r.conn, what,
 		"SELECT "+exchangeColumns+" FROM exchanges "+where.String()+" ORDER BY ex_id LIMIT ?", append(where.args, limit)...)

@@ -7,18 +7,21 @@ import (
 	"github.com/fullon/fulloncache"
 )
 
-// DefaultLimit is how many rows a page has at most, where its filter does not say.
-const DefaultLimit = 1000
+const (
+	// DefaultLimit is how many rows a List returns that was given no limit.
+	DefaultLimit = 1000
+	// MaxLimit is how many rows a List can be asked for.
+	MaxLimit = 100_000
+)
 
-// limitOf is the limit of a filter.
-func limitOf(what string, limit int) (int, error) {
+func limitOf(limit int) (int64, error) {
 	switch {
-	case limit < 0:
-		return 0, fmt.Errorf("%s: %w: limit %d: want at least 0", what, fulloncache.ErrInvalid, limit)
 	case limit == 0:
 		return DefaultLimit, nil
+	case limit < 0 || limit > MaxLimit:
+		return 0, fmt.Errorf("%w: limit %d: want from 0 to %d", fulloncache.ErrInvalid, limit, MaxLimit)
 	}
-	return limit, nil
+	return int64(limit), nil
 }
 
 // conditions are what a list's rows fit, all of them.
@@ -28,6 +31,9 @@ type conditions struct {
 }
 
 func (c *conditions) and(condition string, args ...any) {
+	if checkText(args) != nil {
+		condition, args = "1 = 0", nil // no row has it
+	}
 	c.parts = append(c.parts, condition)
 	c.args = append(c.args, args...)
 }

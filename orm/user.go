@@ -67,7 +67,7 @@ type UserFilter struct {
 	ActiveOnly bool
 	// After is the ID of the last user of the page before; 0 for the first page.
 	After int64
-	Limit int // Limit is how many at most; 0 means [DefaultLimit].
+	Limit int // Limit is how many at most; 0 means [DefaultLimit]; [MaxLimit] is the most.
 }
 
 // List returns a page of users in the order of their ids; none is no error.
@@ -87,9 +87,9 @@ func (r *UserRepository) List(ctx context.Context, f UserFilter) ([]fulloncache.
 	if f.ActiveOnly {
 		where.and("active")
 	}
-	limit, err := limitOf(what, f.Limit)
+	limit, err := limitOf(f.Limit)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	rows, err := query[userRow](ctx, r.conn, what,
 		"SELECT "+userColumns+" FROM users "+where.String()+" ORDER BY uid LIMIT ?", append(where.args, limit)...)
