@@ -18,7 +18,7 @@ import (
 // once it waits; release lets go of the row.
 func (s *suite) blocked(ctx context.Context, db *orm.DB, u fulloncache.User) (result <-chan error, release func()) {
 	s.Helper()
-	raw, err := rawDB(s.T, s.dsn).Conn(s.ctx)
+	raw, err := s.other().Conn(s.ctx)
 	must(s, err)
 	begin := "BEGIN IMMEDIATE"
 	if s.postgres() {
@@ -167,7 +167,7 @@ func TestServerRefuses(t *testing.T) {
 			db := s.open()
 			must(t, db.Migrate(s.ctx))
 			ann := s.addUser(db, "ann@example.com")
-			raw, err := rawDB(t, s.dsn).Conn(s.ctx)
+			raw, err := s.other().Conn(s.ctx)
 			must(t, err)
 			_, err = raw.ExecContext(s.ctx, "BEGIN; "+c.meanwhile)
 			must(t, err)
@@ -353,7 +353,7 @@ func TestBusy(t *testing.T) {
 	s := kinds[1].suite(t)
 	db := s.open()
 	must(t, db.Migrate(s.ctx))
-	raw, err := rawDB(t, s.dsn).Conn(s.ctx)
+	raw, err := s.other().Conn(s.ctx)
 	must(t, err)
 	_, err = raw.ExecContext(s.ctx, "BEGIN IMMEDIATE")
 	must(t, err)

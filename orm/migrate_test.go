@@ -86,7 +86,7 @@ func TestMigrateConcurrently(t *testing.T) {
 // Whoever waits for another's migration can give up.
 func TestMigrateWaits(t *testing.T) {
 	empty(t, func(s *suite, db *orm.DB) {
-		raw, err := rawDB(s.T, s.dsn).Conn(s.ctx)
+		raw, err := s.other().Conn(s.ctx)
 		must(s, err)
 		lock, unlock := "BEGIN IMMEDIATE", "COMMIT"
 		if s.postgres() {

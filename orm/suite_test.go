@@ -33,6 +33,7 @@ type suite struct {
 	kind kind
 	dsn  string
 	ctx  context.Context
+	raw  *sql.DB // raw is another program's; nil until it is needed
 }
 
 func (k kind) suite(t *testing.T) *suite {
@@ -100,7 +101,7 @@ func wantNamed(t testing.TB, got, want error, name string) {
 // do runs statements as another program would.
 func (s *suite) do(statements ...string) {
 	s.Helper()
-	db := rawDB(s.T, s.dsn)
+	db := s.other()
 	for _, statement := range statements {
 		if _, err := db.ExecContext(s.ctx, statement); err != nil {
 			s.Fatalf("%s: %v", statement, err)
@@ -112,8 +113,16 @@ func (s *suite) do(statements ...string) {
 func (s *suite) count(statement string, args ...any) int {
 	s.Helper()
 	var n int
-	must(s, rawDB(s.T, s.dsn).QueryRowContext(s.ctx, statement, args...).Scan(&n))
+	must(s, s.other().QueryRowContext(s.ctx, statement, args...).Scan(&n))
 	return n
+}
+
+func (s *suite) other() *sql.DB {
+	s.Helper()
+	if s.raw == nil {
+		s.raw = rawDB(s.T, s.dsn)
+	}
+	return s.raw
 }
 
 // rawDB is a database without the package under test.
