@@ -8,36 +8,16 @@ import (
 	"time"
 
 	"github.com/uptrace/bun"
-
-	"github.com/fullon/fulloncache"
 )
 
-const (
-	// DefaultLimit is how many rows a List returns that was given no limit.
-	DefaultLimit = 1000
-	// MaxLimit is how many rows a List can be asked for.
-	MaxLimit = 100_000
-
-	// maxRef bounds ids that their makers give as text, in bytes.
-	maxRef = 64
-)
+// maxRef bounds ids that their makers give as text, in bytes.
+const maxRef = 64
 
 // Cursor is the place behind a row in a list that is ordered by time: its time
 // and its id. The zero value is the beginning.
 type Cursor struct {
 	Time time.Time
 	ID   int64
-}
-
-// limitOf is the limit of a filter.
-func limitOf(limit int) (int64, error) {
-	switch {
-	case limit == 0:
-		return DefaultLimit, nil
-	case limit < 0 || limit > MaxLimit:
-		return 0, fmt.Errorf("%w: limit %d: want from 0 to %d", fulloncache.ErrInvalid, limit, MaxLimit)
-	}
-	return int64(limit), nil
 }
 
 // mayExist returns ErrNotFound for what is looked up by a text that no row has.

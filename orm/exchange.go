@@ -84,7 +84,7 @@ type ExchangeFilter struct {
 	ActiveOnly    bool
 	// After is the ID of the last account of the page before; 0 for the first page.
 	After int64
-	Limit int // Limit is how many at most; 0 means [DefaultLimit].
+	Limit int // Limit is how many at most; 0 means [DefaultLimit]; [MaxLimit] is the most.
 }
 
 // List returns a page of accounts in the order of their ids; none is no error.

@@ -1,8 +1,29 @@
 package orm
 
 import (
+	"fmt"
 	"strings"
+
+	"github.com/fullon/fulloncache"
 )
+
+const (
+	// DefaultLimit is how many rows a List returns that was given no limit.
+	DefaultLimit = 1000
+	// MaxLimit is how many rows a List can be asked for.
+	MaxLimit = 100_000
+)
+
+// limitOf is the limit of a filter.
+func limitOf(limit int) (int64, error) {
+	switch {
+	case limit == 0:
+		return DefaultLimit, nil
+	case limit < 0 || limit > MaxLimit:
+		return 0, fmt.Errorf("%w: limit %d: want from 0 to %d", fulloncache.ErrInvalid, limit, MaxLimit)
+	}
+	return int64(limit), nil
+}
 
 // conditions are what a list's rows fit, all of them.
 type conditions struct {
@@ -11,6 +32,9 @@ type conditions struct {
 }
 
 func (c *conditions) and(condition string, args ...any) {
+	if checkText(args) != nil {
+		condition, args = "1 = 0", nil // no row has it
+	}
 	c.parts = append(c.parts, condition)
 	c.args = append(c.args, args...)
 }

@@ -39,8 +39,8 @@ func amount() *rapid.Generator[fulloncache.NullDecimal] {
 	})
 }
 
-// distinct makes a name no other has.
-func distinct(name string) string { return fmt.Sprintf("%s%x", name, rand.Uint64()) }
+// newName makes a name no other has.
+func newName(name string) string { return fmt.Sprintf("%s%x", name, rand.Uint64()) }
 
 func TestRoundTrip(t *testing.T) {
 	both(t, func(s *suite, db *orm.DB) {
@@ -56,7 +56,7 @@ func TestRoundTrip(t *testing.T) {
 		}
 		rapid.Check(s.T, func(t *rapid.T) {
 			u := fulloncache.User{
-				Mail: distinct(text(0, 200).Draw(t, "mail")), Password: fulloncache.NewSecret(text(0, 100).Draw(t, "password")),
+				Mail: newName(text(0, 200).Draw(t, "mail")), Password: fulloncache.NewSecret(text(0, 100).Draw(t, "password")),
 				F2A: fulloncache.NewSecret(text(0, 100).Draw(t, "f2a")), Role: text(0, 100).Draw(t, "role"), Name: text(0, 100).Draw(t, "name"),
 				LastName: text(0, 100).Draw(t, "lastname"), Phone: text(0, 100).Draw(t, "phone"), IDNum: text(0, 100).Draw(t, "id"),
 				Note: text(0, 3000).Draw(t, "note"), ManagerID: rapid.SampledFrom([]int64{0, manager.ID}).Draw(t, "manager"),
@@ -70,7 +70,7 @@ func TestRoundTrip(t *testing.T) {
 		})
 		rapid.Check(s.T, func(t *rapid.T) {
 			e := fulloncache.CatExchange{
-				Name: distinct(text(0, 200).Draw(t, "name")), OHLCVView: text(0, 300).Draw(t, "view"),
+				Name: newName(text(0, 200).Draw(t, "name")), OHLCVView: text(0, 300).Draw(t, "view"),
 				Params: rapid.MapOfN(text(1, 256), text(0, 1000), 0, 5).Draw(t, "params"),
 			}
 			added, err := db.Exchanges.AddCatalogue(s.ctx, e)
@@ -81,7 +81,7 @@ func TestRoundTrip(t *testing.T) {
 		})
 		rapid.Check(s.T, func(t *rapid.T) {
 			e := fulloncache.Exchange{
-				UserID: manager.ID, CatExchangeID: cat.ID, CatName: "kraken", Name: distinct(text(0, 200).Draw(t, "name")),
+				UserID: manager.ID, CatExchangeID: cat.ID, CatName: "kraken", Name: newName(text(0, 200).Draw(t, "name")),
 				Test: rapid.Bool().Draw(t, "test"), Active: rapid.Bool().Draw(t, "active"),
 			}
 			added, err := db.Exchanges.Add(s.ctx, e)
@@ -92,7 +92,7 @@ func TestRoundTrip(t *testing.T) {
 		})
 		rapid.Check(s.T, func(t *rapid.T) {
 			y := fulloncache.Symbol{
-				Market: fulloncache.Market{Exchange: "kraken", Symbol: distinct(text(0, 200).Draw(t, "symbol"))}, CatExchangeID: cat.ID,
+				Market: fulloncache.Market{Exchange: "kraken", Symbol: newName(text(0, 200).Draw(t, "symbol"))}, CatExchangeID: cat.ID,
 				Base: text(1, 256).Draw(t, "base"), Quote: text(0, 256).Draw(t, "quote"), ExBase: text(0, 256).Draw(t, "exbase"),
 				Decimals:    rapid.IntRange(0, fulloncache.MaxDecimalPlaces).Draw(t, "decimals"),
 				LotDecimals: rapid.IntRange(0, fulloncache.MaxDecimalPlaces).Draw(t, "lot"),

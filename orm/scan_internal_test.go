@@ -21,7 +21,7 @@ func TestNumberScan(t *testing.T) {
 	}{
 		{nil, ""}, {"1.50", "1.5"}, {[]byte("-0.1"), "-0.1"}, {int64(-7), "-7"}, {"0.1000000000000000000000", "0.1"},
 		{0.1, "0.1"}, {0.1 + math.Nextafter(0.2, 1), "0.30000000000000004"}, {1e-8, "0.00000001"}, {67123.45, "67123.45"}, {1e37, "10000000000000000000000000000000000000"},
-		{-0.0, "0"}, {math.Copysign(0, -1), "0"}, {5e-324, "0"}, {1.2345678901234567e-5, "0.0000123456789012346"}, {1.7976931348623157, "1.7976931348623157"},
+		{math.Copysign(0, -1), "0"}, {5e-324, "0"}, {1.2345678901234567e-5, "0.0000123456789012346"}, {1.7976931348623157, "1.7976931348623157"},
 	} {
 		var n number
 		if err := n.Scan(c.src); err != nil || n.String() != c.want || n.Valid != (c.src != nil) {
@@ -48,7 +48,7 @@ func TestInstant(t *testing.T) {
 		{"2026-03-01T12:00:00.123456789Z", noon}, {"2026-03-01T07:00:00.123456789-05:00", noon}, {"2026-03-01 12:00:00", noon.Truncate(time.Second)},
 	} {
 		var i instant
-		if err := i.Scan(c.src); err != nil || i.Time != c.want {
+		if err := i.Scan(c.src); err != nil || !i.Equal(c.want) || i.Location() != time.UTC {
 			t.Errorf("%v: %s, %v; want %s", c.src, i, err, c.want)
 		}
 	}
@@ -72,7 +72,7 @@ func TestInstant(t *testing.T) {
 	}
 	// What the columns hold, on PostgreSQL and on SQLite.
 	for _, column := range []time.Time{noon, noon.Truncate(time.Microsecond)} {
-		if got := (instant{column}).withNanos(nanosOf(noon)); got != noon {
+		if got := (instant{column}).withNanos(nanosOf(noon)); !got.Equal(noon) {
 			t.Errorf("%s, want %s", got, noon)
 		}
 	}

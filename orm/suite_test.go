@@ -33,6 +33,11 @@ type suite struct {
 	kind kind
 	dsn  string
 	ctx  context.Context
+	raw  *sql.DB // raw is another program's; nil until it is needed
+}
+
+func (k kind) suite(t *testing.T) *suite {
+	return &suite{T: t, kind: k, dsn: k.dsn(t), ctx: testenv.Context(t)}
 }
 
 // both runs a test on both kinds of database, in parallel, each migrated.
@@ -42,7 +47,7 @@ func both(t *testing.T, test func(s *suite, db *orm.DB)) {
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
-			s := &suite{T: t, kind: k, dsn: k.dsn(t), ctx: testenv.Context(t)}
+			s := k.suite(t)
 			db := s.open()
 			must(s, db.Migrate(s.ctx))
 			test(s, db)
@@ -96,7 +101,7 @@ func wantNamed(t testing.TB, got, want error, name string) {
 // do runs statements as another program would.
 func (s *suite) do(statements ...string) {
 	s.Helper()
-	db := rawDB(s.T, s.dsn)
+	db := s.other()
 	for _, statement := range statements {
 		if _, err := db.ExecContext(s.ctx, statement); err != nil {
 			s.Fatalf("%s: %v", statement, err)
@@ -108,8 +113,16 @@ func (s *suite) do(statements ...string) {
 func (s *suite) count(statement string, args ...any) int {
 	s.Helper()
 	var n int
-	must(s, rawDB(s.T, s.dsn).QueryRowContext(s.ctx, statement, args...).Scan(&n))
+	must(s, s.other().QueryRowContext(s.ctx, statement, args...).Scan(&n))
 	return n
+}
+
+func (s *suite) other() *sql.DB {
+	s.Helper()
+	if s.raw == nil {
+		s.raw = rawDB(s.T, s.dsn)
+	}
+	return s.raw
 }
 
 // rawDB is a database without the package under test.

@@ -106,7 +106,7 @@ type SymbolFilter struct {
 	// After is the Market of the last symbol of the page before; zero for the first
 	// page.
 	After fulloncache.Market
-	Limit int // Limit is how many at most; 0 means [DefaultLimit].
+	Limit int // Limit is how many at most; 0 means [DefaultLimit]; [MaxLimit] is the most.
 }
 
 // List returns a page of symbols in the order of their exchanges' and their own

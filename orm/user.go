@@ -67,7 +67,7 @@ type UserFilter struct {
 	ActiveOnly bool
 	// After is the ID of the last user of the page before; 0 for the first page.
 	After int64
-	Limit int // Limit is how many at most; 0 means [DefaultLimit].
+	Limit int // Limit is how many at most; 0 means [DefaultLimit]; [MaxLimit] is the most.
 }
 
 // List returns a page of users in the order of their ids; none is no error.

@@ -157,13 +157,17 @@ func TestUserList(t *testing.T) {
 		}
 		equal(s, list(orm.UserFilter{Search: "LEE", Limit: 2}), all[:2]...)
 		equal(s, list(orm.UserFilter{Role: "admin"}))
+		for _, text := range unstorable {
+			equal(s, list(orm.UserFilter{Search: text}))
+			equal(s, list(orm.UserFilter{Role: text}))
+		}
 		equal(s, list(orm.UserFilter{Role: "trader", Limit: 1}), all[0])
 		equal(s, list(orm.UserFilter{ManagerID: all[0].ID}), all[1:]...)
 		equal(s, list(orm.UserFilter{ActiveOnly: true, Limit: 2}), all[0], all[2])
 		equal(s, list(orm.UserFilter{After: 1 << 62}))
 		_, err := db.Users.List(s.ctx, orm.UserFilter{Limit: -1})
 		wantErr(s, err, fulloncache.ErrInvalid)
-		_, err = db.Users.List(s.ctx, orm.UserFilter{Search: "null\x00byte"})
+		_, err = db.Users.List(s.ctx, orm.UserFilter{Limit: orm.MaxLimit + 1})
 		wantNamed(s, err, fulloncache.ErrInvalid, "list users")
 		_, err = db.Users.List(cancelled(s.ctx), orm.UserFilter{})
 		wantErr(s, err, cancelled(s.ctx).Err())
