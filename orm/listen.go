@@ -59,15 +59,15 @@ func (db *DB) Listen(ctx context.Context, c *fulloncache.Client) error {
 	pause.InitialInterval, pause.MaxInterval = 50*time.Millisecond, longestPause
 	l := &listener{db: db, caches: c, connected: pause.Reset, log: slog.With("component", "fullon.cache.listener")}
 	for {
-		err := l.listen(ctx)
+		err := db.conn.fail(ctx, what, l.listen(ctx))
 		var schema *SchemaError
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.As(err, &schema), errors.Is(err, fulloncache.ErrClosed):
-			return fmt.Errorf("%s: %w", what, err)
+			return err
 		}
-		l.lost(ctx, db.conn.fail(ctx, what, err))
+		l.lost(ctx, err)
 		select {
 		case <-time.After(pause.NextBackOff()):
 		case <-ctx.Done():
