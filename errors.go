@@ -17,6 +17,9 @@ var (
 	ErrStale = errors.New("stale")
 	// ErrOutdated says that the write is older than what is stored; nothing was changed.
 	ErrOutdated = errors.New("outdated: a newer value is stored")
+	// ErrFinal says that an order is closed, canceled, rejected, expired or failed,
+	// and stays so; nothing was changed.
+	ErrFinal = errors.New("final: the order can no longer change")
 	// ErrDuplicate says that the database has such a row already; nothing was
 	// changed.
 	ErrDuplicate = errors.New("already exists")

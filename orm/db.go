@@ -16,6 +16,9 @@ type Repositories struct {
 	Users     *UserRepository
 	Exchanges *ExchangeRepository
 	Symbols   *SymbolRepository
+	Bots      *BotRepository
+	Orders    *OrderRepository
+	Trades    *TradeRepository
 }
 
 func repositories(c *conn) Repositories {
@@ -23,6 +26,9 @@ func repositories(c *conn) Repositories {
 		Users:     &UserRepository{c},
 		Exchanges: &ExchangeRepository{c},
 		Symbols:   &SymbolRepository{c},
+		Bots:      &BotRepository{c},
+		Orders:    &OrderRepository{c},
+		Trades:    &TradeRepository{c},
 	}
 }
 

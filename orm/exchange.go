@@ -101,9 +101,9 @@ func (r *ExchangeRepository) List(ctx context.Context, f ExchangeFilter) ([]full
 	if f.ActiveOnly {
 		where.and("active")
 	}
-	limit, err := limitOf(what, f.Limit)
+	limit, err := limitOf(f.Limit)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	rows, err := query[exchangeRow](ctx, r.conn, what,
 		"SELECT "+exchangeColumns+" FROM exchanges "+where.String()+" ORDER BY ex_id LIMIT ?", append(where.args, limit)...)

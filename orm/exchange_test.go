@@ -209,7 +209,11 @@ func TestCatalogueRefused(t *testing.T) {
 			_, err := db.Exchanges.CatalogueByID(s.ctx, id)
 			wantNamed(s, err, fulloncache.ErrNotFound, "exchange ")
 			_, err = db.Exchanges.UpdateCatalogue(s.ctx, fulloncache.CatExchange{ID: id, Name: "x"})
-			wantNamed(s, err, fulloncache.ErrNotFound, "update exchange ")
+			want := fulloncache.ErrNotFound
+			if id < 0 {
+				want = fulloncache.ErrInvalid
+			}
+			wantNamed(s, err, want, "update exchange ")
 			wantNamed(s, db.Exchanges.DeleteCatalogue(s.ctx, id), fulloncache.ErrNotFound, "delete exchange ")
 			wantNamed(s, db.Exchanges.DeleteParam(s.ctx, id, "x"), fulloncache.ErrNotFound, "parameter x")
 		}

@@ -1,25 +1,8 @@
 package orm
 
 import (
-	"fmt"
 	"strings"
-
-	"github.com/fullon/fulloncache"
 )
-
-// DefaultLimit is how many rows a page has at most, where its filter does not say.
-const DefaultLimit = 1000
-
-// limitOf is the limit of a filter.
-func limitOf(what string, limit int) (int, error) {
-	switch {
-	case limit < 0:
-		return 0, fmt.Errorf("%s: %w: limit %d: want at least 0", what, fulloncache.ErrInvalid, limit)
-	case limit == 0:
-		return DefaultLimit, nil
-	}
-	return limit, nil
-}
 
 // conditions are what a list's rows fit, all of them.
 type conditions struct {

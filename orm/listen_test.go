@@ -3,6 +3,7 @@ package orm_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -33,7 +34,7 @@ func newDesk(t *testing.T, direct, dsn, redis string) *desk {
 	must(t, err)
 	t.Cleanup(func() { must(t, d.db.Close()) })
 	must(t, d.db.Migrate(d.ctx))
-	_, err = d.db.Symbols.Upsert(d.ctx, []fulloncache.Symbol{symbolOf("kraken", "BTC/USD"), symbolOf("kraken", "ETH/USD"), symbolOf("coinbase", "BTC/USD")})
+	_, err = d.db.Symbols.Upsert(d.ctx, []fulloncache.Symbol{symbolAt("kraken", "BTC/USD"), symbolAt("kraken", "ETH/USD"), symbolAt("coinbase", "BTC/USD")})
 	must(t, err)
 	must(t, d.db.Seed(d.ctx))
 	cfg := fulloncache.Config{
@@ -60,7 +61,7 @@ func newDesk(t *testing.T, direct, dsn, redis string) *desk {
 	return d
 }
 
-func symbolOf(exchange, symbol string) fulloncache.Symbol {
+func symbolAt(exchange, symbol string) fulloncache.Symbol {
 	base, quote, _ := strings.Cut(symbol, "/")
 	return fulloncache.Symbol{
 		Market: fulloncache.Market{Exchange: exchange, Symbol: symbol}, Base: base, Quote: quote, Decimals: 1, LotDecimals: 8,
@@ -78,14 +79,19 @@ func (d *desk) do(statement string, args ...any) {
 	}
 }
 
-// settle changes a symbol until the other process sees it: the listener is at it.
+// settle waits until the listener is at it and has passed on all that was changed
+// before: notices come in order, so it sends one and waits for that.
 func (d *desk) settle() {
 	d.Helper()
-	n := 0
-	testenv.Eventually(d, func() bool {
-		n = n%18 + 1
-		d.do("UPDATE symbols SET decimals = $1 WHERE symbol = 'ETH/USD'", n)
-		return d.decimals("ETH/USD") == n
+	loaded := func() time.Time {
+		e, err := d.other.Exchanges.ByName(d.ctx, "coinbase")
+		must(d, err)
+		return e.Loaded
+	}
+	was := loaded()
+	testenv.Eventually(d, "the listener is at it", func() (bool, string) {
+		d.do("SELECT pg_notify($1, $2)", orm.MetadataChannel, `{"table":"cat_exchanges","exchange":"nothing of that name"}`)
+		return loaded().After(was), "a notice is not heard"
 	})
 }
 
@@ -98,6 +104,15 @@ func (d *desk) decimals(symbol string) int {
 	}
 	must(d, err)
 	return s.Decimals
+}
+
+// shows waits until the other process sees that many decimals of BTC/USD.
+func (d *desk) shows(want int) {
+	d.Helper()
+	testenv.Eventually(d, "the change is seen", func() (bool, string) {
+		got := d.decimals("BTC/USD")
+		return got == want, fmt.Sprintf("got %d decimals, want %d", got, want)
+	})
 }
 
 func TestListen(t *testing.T) {
@@ -116,12 +131,12 @@ func TestListen(t *testing.T) {
 	account := accounts[0]
 	seen := func(what string, see func() (bool, error)) {
 		t.Helper()
-		testenv.Eventually(t, func() bool {
+		testenv.Eventually(t, what, func() (bool, string) {
 			ok, err := see()
 			if err != nil {
 				t.Fatalf("%s: %v", what, err)
 			}
-			return ok
+			return ok, "not seen"
 		})
 	}
 	d.do("UPDATE exchanges SET name = 'renamed' WHERE ex_id = $1", account.ID)
@@ -189,7 +204,7 @@ func TestListen(t *testing.T) {
 		e, err := c.Exchanges.ByName(d.ctx, "bitstamp")
 		must(t, err)
 		was := e.Loaded
-		d.do("SELECT pg_notify('fulloncache_metadata', $1)", payload)
+		d.do("SELECT pg_notify($1, $2)", orm.MetadataChannel, payload)
 		seen("a notice "+payload, func() (bool, error) {
 			e, err := c.Exchanges.ByName(d.ctx, "bitstamp")
 			return e.Loaded.After(was), err
@@ -234,7 +249,7 @@ func TestListenerCutOff(t *testing.T) {
 					d.do("UPDATE symbols SET decimals = $1 WHERE symbol = 'BTC/USD'", 5+round)
 				}
 				cut.up(t, proxy)
-				testenv.Eventually(t, func() bool { return d.decimals("BTC/USD") == 5+round })
+				d.shows(5 + round)
 				d.settle()
 			}
 			if e, err := d.other.Base.PopGlobalError(d.ctx, 0); !errors.Is(err, fulloncache.ErrNotFound) {
@@ -258,7 +273,7 @@ func TestListenerOutlivesTheDatabase(t *testing.T) {
 	}
 	server.Restart(t)
 	d.do("UPDATE symbols SET decimals = $1 WHERE symbol = 'BTC/USD'", was+1)
-	testenv.Eventually(t, func() bool { return d.decimals("BTC/USD") == was+1 })
+	d.shows(was + 1)
 }
 
 // Changes that come while Redis is down are made good when it is back.
@@ -268,13 +283,13 @@ func TestListenerOutlivesRedis(t *testing.T) {
 	dsn := testenv.Postgres(t).Database(t)
 	d := newDesk(t, dsn, dsn, redis.URL())
 	d.settle()
-	redis.Freeze()
+	redis.Freeze(t)
 	for n := range 5 {
 		d.do("UPDATE symbols SET decimals = $1 WHERE symbol = 'BTC/USD'", 5+n)
 	}
-	testenv.Eventually(t, func() bool { return d.decimals("BTC/USD") == -1 }) // the near cache believes it for 2 s
-	redis.Thaw()
-	testenv.Eventually(t, func() bool { return d.decimals("BTC/USD") == 9 })
+	d.shows(-1) // the near cache believes it for 2 s
+	redis.Thaw(t)
+	d.shows(9)
 	d.settle()
 }
 

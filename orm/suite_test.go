@@ -142,7 +142,7 @@ var odd = []string{"O'Brien", `a"b`, `back\slash\'`, "; DROP TABLE users; --", "
 var unstorable = []string{"null\x00byte", "\xff\xfe", "cut \xe2\x98"}
 
 func userOf(mail string) fulloncache.User {
-	return fulloncache.User{Mail: mail, Password: "hash", F2A: "second", Role: "trader", Name: "Ann", LastName: "Lee", Active: true}
+	return fulloncache.User{Mail: mail, Password: fulloncache.NewSecret("hash"), F2A: fulloncache.NewSecret("second"), Role: "trader", Name: "Ann", LastName: "Lee", Active: true}
 }
 
 func (s *suite) addUser(db *orm.DB, mail string) fulloncache.User {

@@ -131,9 +131,9 @@ func (r *SymbolRepository) List(ctx context.Context, f SymbolFilter) ([]fullonca
 	if f.Futures != nil {
 		where.and("symbols.futures = ?", *f.Futures)
 	}
-	limit, err := limitOf(what, f.Limit)
+	limit, err := limitOf(f.Limit)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	rows, err := query[symbolRow](ctx, r.conn, what,
 		symbolsJoined+where.String()+" ORDER BY c.name ?, symbols.symbol ? LIMIT ?", append(where.args, bytewise, bytewise, limit)...)

@@ -34,7 +34,7 @@ type userRow struct {
 
 func (r userRow) user() fulloncache.User {
 	return fulloncache.User{
-		ID: r.ID, Mail: r.Mail, Password: r.Password, F2A: r.F2A, Role: r.Role, Name: r.Name, LastName: r.LastName,
+		ID: r.ID, Mail: r.Mail, Password: fulloncache.NewSecret(r.Password), F2A: fulloncache.NewSecret(r.F2A), Role: r.Role, Name: r.Name, LastName: r.LastName,
 		Phone: r.Phone, IDNum: r.IDNum, Note: r.Note, ManagerID: r.ManagerID, Active: r.Active, Created: r.Created.Time,
 	}
 }
@@ -87,9 +87,9 @@ func (r *UserRepository) List(ctx context.Context, f UserFilter) ([]fulloncache.
 	if f.ActiveOnly {
 		where.and("active")
 	}
-	limit, err := limitOf(what, f.Limit)
+	limit, err := limitOf(f.Limit)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	rows, err := query[userRow](ctx, r.conn, what,
 		"SELECT "+userColumns+" FROM users "+where.String()+" ORDER BY uid LIMIT ?", append(where.args, limit)...)
@@ -108,7 +108,7 @@ func (r *UserRepository) Add(ctx context.Context, u fulloncache.User) (fulloncac
 	return r.one(ctx, what, `INSERT INTO users
 		(mail, password, f2a, role, name, lastname, phone, id_num, note, manager, active, "timestamp")
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING `+userColumns,
-		u.Mail, u.Password, u.F2A, u.Role, u.Name, u.LastName, u.Phone, u.IDNum, null(u.Note), null(u.ManagerID), u.Active, now())
+		u.Mail, u.Password.Reveal(), u.F2A.Reveal(), u.Role, u.Name, u.LastName, u.Phone, u.IDNum, null(u.Note), null(u.ManagerID), u.Active, now())
 }
 
 // Update changes the user of that id, all but Created, and returns the row. Its
@@ -120,7 +120,7 @@ func (r *UserRepository) Update(ctx context.Context, u fulloncache.User) (fullon
 	}
 	return r.one(ctx, what, `UPDATE users SET mail = ?, password = ?, f2a = ?, role = ?, name = ?, lastname = ?, phone = ?,
 		id_num = ?, note = ?, manager = ?, active = ? WHERE uid = ? RETURNING `+userColumns,
-		u.Mail, u.Password, u.F2A, u.Role, u.Name, u.LastName, u.Phone, u.IDNum, null(u.Note), null(u.ManagerID), u.Active, u.ID)
+		u.Mail, u.Password.Reveal(), u.F2A.Reveal(), u.Role, u.Name, u.LastName, u.Phone, u.IDNum, null(u.Note), null(u.ManagerID), u.Active, u.ID)
 }
 
 // Delete removes a user, and with the user the accounts and bots. It returns

@@ -18,7 +18,7 @@ func TestUsers(t *testing.T) {
 			s.Errorf("added %+v, created %s", ann, ann.Created)
 		}
 		bob := fulloncache.User{
-			ID: 99, Mail: "bob@example.com", Password: strings.Repeat("f", 64), F2A: "f2a", Role: "admin", Name: "Bob", LastName: "Roe",
+			ID: 99, Mail: "bob@example.com", Password: fulloncache.NewSecret(strings.Repeat("f", 64)), F2A: fulloncache.NewSecret("f2a"), Role: "admin", Name: "Bob", LastName: "Roe",
 			Phone: "+1", IDNum: "id", Note: "note", ManagerID: ann.ID,
 		}
 		added, err := db.Users.Add(s.ctx, bob)
@@ -37,7 +37,7 @@ func TestUsers(t *testing.T) {
 		must(s, err)
 		equal(s, []fulloncache.User{got}, ann)
 
-		bob.Mail, bob.ManagerID, bob.Note, bob.Active, bob.Password = "rob@example.com", 0, "", true, "new"
+		bob.Mail, bob.ManagerID, bob.Note, bob.Active, bob.Password = "rob@example.com", 0, "", true, fulloncache.NewSecret("new")
 		got, err = db.Users.Update(s.ctx, bob)
 		must(s, err)
 		equal(s, []fulloncache.User{got}, bob)
