@@ -378,16 +378,6 @@ func (w *watch) hang(t testing.TB, deaf bool) (end func()) {
 	return end
 }
 
-// count is how often methods were called.
-func (w *watch) count(methods ...string) (n int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, m := range methods {
-		n += w.counts[m]
-	}
-	return n
-}
-
 // calls is how often any method was called.
 func (w *watch) calls() (n int) {
 	w.mu.Lock()

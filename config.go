@@ -133,7 +133,7 @@ type Config struct {
 	// Hooks watch every operation and event.
 	Hooks []Hooks
 	// Precision tells the decimals of a symbol, for [TickCache.RoundPrice] and
-	// [TickCache.RoundSize].
+	// [TickCache.RoundSize]. Defaults to the Client's [SymbolCache].
 	Precision PrecisionSource
 	// Now is this machine's clock, by which ages are computed. Tests set another.
 	// Defaults to time.Now.

@@ -183,7 +183,7 @@ func (c *SymbolCache) get(ctx context.Context, call *call, market Market) (Symbo
 	for _, within := range [...]time.Duration{0, c.negative} {
 		var err error
 		if e, err = c.read(ctx, call, market.Exchange, within); err != nil {
-			return Symbol{}, err
+			return Symbol{}, fmt.Errorf("symbol %s: %w", market, err)
 		}
 		if i, ok := slices.BinarySearch(e.Value.names, market.Symbol); ok {
 			s := e.Value.symbols[i]

@@ -22,11 +22,11 @@ type PrecisionSource interface {
 
 // RoundPrice rounds a price to the decimals of the market's symbol, to the
 // nearest, a tie to the even digit. The symbol's decimals come from
-// [Config].Precision, without which it returns [ErrUnsupported].
+// [Config].Precision, or else from the [SymbolCache], whose errors it returns.
 func (c *TickCache) RoundPrice(ctx context.Context, market Market, price Decimal) (_ Decimal, err error) {
 	call := c.begin(ctx, "tick.round_price", market)
 	defer func() { call.end(ctx, err) }()
-	p, err := c.precisionOf(ctx, market)
+	p, err := c.precision.Precision(ctx, market)
 	if err != nil {
 		return Decimal{}, err
 	}
@@ -38,18 +38,11 @@ func (c *TickCache) RoundPrice(ctx context.Context, market Market, price Decimal
 func (c *TickCache) RoundSize(ctx context.Context, market Market, size Decimal) (_ Decimal, err error) {
 	call := c.begin(ctx, "tick.round_size", market)
 	defer func() { call.end(ctx, err) }()
-	p, err := c.precisionOf(ctx, market)
+	p, err := c.precision.Precision(ctx, market)
 	if err != nil {
 		return Decimal{}, err
 	}
 	return size.Round(p.LotDecimals, Down)
-}
-
-func (c *TickCache) precisionOf(ctx context.Context, m Market) (Precision, error) {
-	if c.precision == nil {
-		return Precision{}, fmt.Errorf("%w: the decimals of %s are unknown: set Config.Precision", ErrUnsupported, m)
-	}
-	return c.precision.Precision(ctx, m)
 }
 
 // quoteDecimals are the places of amounts in currencies that are not crypto.

@@ -69,9 +69,9 @@ func TestRoundWithoutPrecision(t *testing.T) {
 	ctx := testenv.Context(t)
 	c := rounding(t, fulloncache.Config{})
 	_, err := c.Ticks.RoundPrice(ctx, btc, dec("1"))
-	wantErr(t, err, fulloncache.ErrUnsupported, "kraken BTC/USD", "Config.Precision")
+	wantErr(t, err, fulloncache.ErrUnsupported, "kraken BTC/USD", "Config.SymbolStore")
 	_, err = c.Ticks.RoundSize(ctx, btc, dec("1"))
-	wantErr(t, err, fulloncache.ErrUnsupported, "kraken BTC/USD", "Config.Precision")
+	wantErr(t, err, fulloncache.ErrUnsupported, "kraken BTC/USD", "Config.SymbolStore")
 }
 
 func TestRoundQuote(t *testing.T) {

@@ -202,6 +202,9 @@ func (c *Cache[V]) get(ctx context.Context, key string, within time.Duration, lo
 // Refresh loads the entry of key anew, however fresh it is, or waits for a load
 // that began after the call.
 func (c *Cache[V]) Refresh(ctx context.Context, key string, load Load) (Entry[V], error) {
+	if err := ctx.Err(); err != nil {
+		return Entry[V]{}, err
+	}
 	f := newFlight[V]()
 	c.start(f, request{key: key, load: load, refresh: true})
 	o, err := f.wait(ctx)

@@ -57,7 +57,7 @@ type Options struct {
 	Closed error
 	// OnEvent is told what no caller asked for. It must not block.
 	OnEvent func(e Event, subject string, err error)
-	// OnLost, if there is one, is told that a connection has ended, before another
+	// OnLost, if there is one, is told that a connection was lost, before another
 	// takes its place: what answers next may be a server that has forgotten. It must
 	// not block.
 	OnLost func()
@@ -204,7 +204,7 @@ func (c *Client) dial(ctx context.Context, addr string, d *net.Dialer, conf *tls
 	if err != nil {
 		return nil, err
 	}
-	counted := &countedConn{Conn: conn, lost: c.lost}
+	counted := &countedConn{Conn: conn, losses: &c.losses, onLost: c.opt.OnLost}
 	counted.stop = context.AfterFunc(c.ctx, func() {
 		// Who gave up opening does not wait for the handshake either.
 		if !c.opened.Load() {
@@ -214,24 +214,48 @@ func (c *Client) dial(ctx context.Context, addr string, d *net.Dialer, conf *tls
 	return counted, nil
 }
 
-// lost notes that a connection has ended.
-func (c *Client) lost() {
-	c.losses.Add(1)
-	if c.opt.OnLost != nil {
-		c.opt.OnLost()
-	}
-}
-
+// countedConn is a connection that tells when it is lost: it broke, or was given
+// up while the server owed an answer. One that is closed for want of use is not.
 type countedConn struct {
 	net.Conn
-	lost func()
-	stop func() bool
+	losses *atomic.Int64
+	onLost func()
+	stop   func() bool
+	asked  atomic.Bool // something was sent, and nothing came since
+	ended  atomic.Bool
+}
+
+func (c *countedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil {
+		c.end(true)
+	} else {
+		c.asked.Store(false)
+	}
+	return n, err
+}
+
+func (c *countedConn) Write(b []byte) (int, error) {
+	c.asked.Store(true)
+	n, err := c.Conn.Write(b)
+	if err != nil {
+		c.end(true)
+	}
+	return n, err
 }
 
 func (c *countedConn) Close() error {
-	c.lost()
+	c.losses.Add(1)
 	c.stop()
+	c.end(c.asked.Load())
 	return c.Conn.Close()
+}
+
+// end notes how the connection ended, the first time.
+func (c *countedConn) end(lost bool) {
+	if !c.ended.Swap(true) && lost && c.onLost != nil {
+		c.onLost()
+	}
 }
 
 // Close ends the connection. Calls in flight end with their result or with the
