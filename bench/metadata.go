@@ -343,7 +343,7 @@ func child(ctx context.Context) error {
 // symbolImport stores 3,000 symbols in bulk, and one by one.
 func symbolImport(m *metadata) error {
 	list := symbols("import", 3000)
-	clear := func() error {
+	empty := func() error {
 		conn, err := pgx.Connect(m.ctx, m.dsn)
 		if err != nil {
 			return err
@@ -359,7 +359,7 @@ func symbolImport(m *metadata) error {
 	defer c.Close()
 	work := func(f func() error) func() (float64, []time.Duration, error) {
 		return func() (float64, []time.Duration, error) {
-			if err := clear(); err != nil {
+			if err := empty(); err != nil {
 				return 0, nil, err
 			}
 			start := time.Now()

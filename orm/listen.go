@@ -1,6 +1,7 @@
 package orm
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -106,13 +107,6 @@ func (l *listener) lost(ctx context.Context, err error) {
 
 // listen connects and passes changes on until that fails.
 func (l *listener) listen(ctx context.Context) error {
-	version, err := l.db.conn.version(ctx)
-	if err != nil {
-		return err
-	}
-	if newest := latest(true); version < newest {
-		return &SchemaError{Version: version, Latest: newest}
-	}
 	conn, err := pgx.ConnectConfig(ctx, l.db.listen.Copy())
 	if err != nil {
 		return err
@@ -122,8 +116,13 @@ func (l *listener) listen(ctx context.Context) error {
 		defer cancel()
 		_ = conn.Close(ctx) // it was only listened to
 	}()
-	if _, err := conn.Exec(ctx, "LISTEN "+MetadataChannel); err != nil {
+	_, err = conn.Exec(ctx, "LISTEN "+MetadataChannel)
+	version, unknown := l.db.conn.version(ctx)
+	if err := cmp.Or(err, unknown); err != nil {
 		return err
+	}
+	if newest := latest(true); version < newest {
+		return &SchemaError{Version: version, Latest: newest}
 	}
 	// What changed before is forgotten once what changes from now on is heard.
 	if err := l.forgetAll(ctx); err != nil {
@@ -139,19 +138,13 @@ func (l *listener) listen(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if n == nil {
+		if n == nil || l.forget(ctx, n.Payload) == nil {
 			continue
 		}
-		if err := l.forget(ctx, n.Payload); err != nil {
-			if ctx.Err() != nil {
-				return err
-			}
-			// It is known that something changed; what else does meanwhile is
-			// unknown, so nothing less than everything will do.
-			l.log.Warn("the caches cannot be told of a change", "error", err)
-			if err := l.forgetAll(ctx); err != nil {
-				return err
-			}
+		// It is known that something changed; what else does meanwhile is unknown, so
+		// nothing less than everything will do.
+		if err := l.forgetAll(ctx); err != nil {
+			return err
 		}
 	}
 }
@@ -197,8 +190,13 @@ func (l *listener) forget(ctx context.Context, payload string) error {
 func (l *listener) forgetAll(ctx context.Context) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = 50*time.Millisecond, heartbeat
+	told := false
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		err := errors.Join(l.caches.Symbols.InvalidateAll(ctx), l.caches.Exchanges.InvalidateAll(ctx))
+		if err != nil && !told {
+			told = true
+			l.log.Warn("the caches cannot be told of changes", "error", err)
+		}
 		if errors.Is(err, fulloncache.ErrClosed) {
 			err = backoff.Permanent(err)
 		}

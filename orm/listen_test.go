@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -291,6 +292,107 @@ func TestListenerOutlivesRedis(t *testing.T) {
 	redis.Thaw(t)
 	d.shows(9)
 	d.settle()
+}
+
+// A quiet database is asked for a sign of life, and goes on being heard.
+func TestListenerInSilence(t *testing.T) {
+	t.Parallel()
+	server := testenv.NewPostgres(t)
+	dsn := server.Database(t)
+	d := newDesk(t, dsn, dsn, testenv.Redis(t).URL())
+	d.settle()
+	conn, err := pgx.Connect(d.ctx, dsn)
+	must(t, err)
+	defer func() { must(t, conn.Close(d.ctx)) }()
+	testenv.Eventually(t, "a sign of life", func() (bool, string) {
+		var n int
+		must(t, conn.QueryRow(d.ctx, "SELECT count(*) FROM pg_stat_activity WHERE query = '-- ping'").Scan(&n))
+		return n > 0, "nobody asked"
+	})
+	d.do("UPDATE symbols SET decimals = 7 WHERE symbol = 'BTC/USD'")
+	d.shows(7)
+}
+
+// logged collects what the default logger is told.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logged) waitFor(t testing.TB, what string, times int) {
+	t.Helper()
+	testenv.Eventually(t, "the log says "+what, func() (bool, string) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return strings.Count(l.text.String(), what) >= times, l.text.String()
+	})
+}
+
+// Neither a database nor a Redis that is down keeps a listener from ending, nor
+// what happens from the log. It changes the default logger: it is not parallel.
+func TestListenerEndsWhateverIsDown(t *testing.T) {
+	var log logged
+	was := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	defer slog.SetDefault(was)
+
+	ctx := testenv.Context(t)
+	server, redis := testenv.Postgres(t), testenv.NewRedis(t)
+	proxy := testenv.NewProxy(t, server.Addr())
+	dsn := server.Database(t)
+	db, err := orm.Open(ctx, proxy.DSN(t, dsn))
+	must(t, err)
+	defer func() { must(t, db.Close()) }()
+	must(t, db.Migrate(ctx))
+	c, err := fulloncache.New(ctx, fulloncache.Config{URL: redis.URL(), SymbolStore: db.Symbols, Logger: slog.New(slog.DiscardHandler)})
+	must(t, err)
+	defer c.Close()
+	listen := func() (end func()) {
+		ctx, stop := context.WithCancel(ctx)
+		ended := make(chan error, 1)
+		go func() { ended <- db.Listen(ctx, c) }()
+		return func() {
+			t.Helper()
+			stop()
+			if err := <-ended; !errors.Is(err, context.Canceled) {
+				t.Errorf("listen: %v", err)
+			}
+		}
+	}
+
+	end := listen()
+	testenv.Eventually(t, "it listens", func() (bool, string) {
+		n, err := redis.Do(t, "EXISTS", "exchange_generation").AsInt64()
+		must(t, err)
+		return n == 1, "the caches were told nothing yet"
+	})
+	redis.Kill()
+	notify := func() {
+		conn, err := pgx.Connect(ctx, dsn)
+		must(t, err)
+		_, err = conn.Exec(ctx, "SELECT pg_notify($1, '{}')", orm.MetadataChannel)
+		must(t, err)
+		must(t, conn.Close(ctx))
+	}
+	notify()
+	log.waitFor(t, "the caches cannot be told of changes", 1)
+	end()
+
+	end = listen() // which begins with telling them
+	log.waitFor(t, "the caches cannot be told of changes", 2)
+	end()
+
+	proxy.Cut()
+	end = listen()
+	log.waitFor(t, "the loss of the listener could not be reported", 1)
+	log.waitFor(t, "changes in the database are not seen", 6) // it pauses longer each time
+	end()
 }
 
 func TestListenRefuses(t *testing.T) {
