@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
@@ -192,6 +193,25 @@ func query[T any](ctx context.Context, c *conn, what, statement string, args ...
 	}
 	var rows []T
 	if err := c.q.NewRaw(statement, args...).Scan(ctx, &rows); err != nil {
+		return nil, c.fail(ctx, what, err)
+	}
+	return rows, nil
+}
+
+// often is query for a statement that is asked for again and again, of one
+// parameter: PostgreSQL parses and plans it once per connection. The order of its
+// last column is bytewise.
+func often[T any](ctx context.Context, c *conn, what, statement string, arg string) ([]T, error) {
+	if !c.postgres || c.tx != nil {
+		return query[T](ctx, c, what, statement+" ?", arg, c.bytewise())
+	}
+	statement = strings.Replace(statement, "?", "$1", 1) + " " + string(c.bytewise())
+	result, err := c.db.bun.DB.QueryContext(ctx, statement, pgx.QueryExecModeCacheStatement, arg)
+	if err != nil {
+		return nil, c.fail(ctx, what, err)
+	}
+	var rows []T
+	if err := c.db.bun.ScanRows(ctx, result, &rows); err != nil {
 		return nil, c.fail(ctx, what, err)
 	}
 	return rows, nil

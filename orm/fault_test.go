@@ -87,16 +87,21 @@ func TestServerEndsInQuery(t *testing.T) {
 	t.Parallel()
 	s, server, db, ann := broken(t)
 	for name, end := range map[string]func(){
-		"crash":   server.Kill,
-		"stop":    server.Stop,
-		"clients": func() { server.KillClients(t, s.dsn) },
+		"crash": server.Kill,
+		"stop":  server.Stop,
+		// Of that session alone: the end of the one that holds the row would let it go on.
+		"session": func() {
+			s.count("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+		},
 	} {
-		result, _ := s.blocked(s.ctx, db, ann)
+		result, release := s.blocked(s.ctx, db, ann)
 		end()
 		err := <-result
 		wantNamed(t, err, fulloncache.ErrUnavailable, "update user 1")
 		hidden(t, err, testenv.PostgresPassword)
-		if name != "clients" {
+		if name == "session" {
+			release()
+		} else {
 			_, err = db.Users.ByID(s.ctx, ann.ID)
 			wantNamed(t, err, fulloncache.ErrUnavailable, "user 1")
 			hidden(t, err, testenv.PostgresPassword)
@@ -268,6 +273,18 @@ func TestConflicts(t *testing.T) {
 		}
 	}
 	check(conflict(s, skew(ann), skew(bob)), "40001")
+}
+
+// A number that is none, which PostgreSQL takes for one.
+func TestCorruptNumber(t *testing.T) {
+	t.Parallel()
+	s := kinds[0].suite(t)
+	db := s.open()
+	must(t, db.Migrate(s.ctx))
+	must(t, db.Seed(s.ctx))
+	s.do("UPDATE symbols SET order_min = 'NaN'")
+	_, err := db.Symbols.ByExchange(s.ctx, "kraken")
+	wantNamed(t, err, fulloncache.ErrCorrupt, `"order_min"`)
 }
 
 // Rows that another program spoilt.

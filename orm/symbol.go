@@ -23,6 +23,12 @@ const (
 	symbolStored  = symbolColumns + ", (SELECT c.name FROM cat_exchanges c WHERE c.cat_ex_id = symbols.cat_ex_id) AS exchange"
 )
 
+// symbolsOfExchange has a row of nulls for an exchange without symbols. PostgreSQL
+// and SQLite know both "C" and BINARY by one name only: see often.
+const symbolsOfExchange = "SELECT " + symbolColumns + `, c.name AS exchange
+	FROM cat_exchanges c LEFT JOIN symbols ON symbols.cat_ex_id = c.cat_ex_id
+	WHERE c.name = ? ORDER BY symbols.symbol`
+
 type symbolRow struct {
 	ID            int64  `bun:"symbol_id"`
 	Exchange      string `bun:"exchange"`
@@ -80,10 +86,7 @@ func (r *SymbolRepository) ByExchange(ctx context.Context, exchange string) ([]f
 	if !storable(exchange) {
 		return nil, notFound(what)
 	}
-	// An exchange without symbols is a row of nulls.
-	rows, err := query[symbolRow](ctx, r.conn, what, "SELECT "+symbolColumns+`, c.name AS exchange
-		FROM cat_exchanges c LEFT JOIN symbols ON symbols.cat_ex_id = c.cat_ex_id
-		WHERE c.name = ? ORDER BY symbols.symbol ?`, exchange, r.conn.bytewise())
+	rows, err := often[symbolRow](ctx, r.conn, what, symbolsOfExchange, exchange)
 	switch {
 	case err != nil:
 		return nil, err

@@ -9,7 +9,6 @@ import (
 	"math"
 	mathrand "math/rand/v2"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -271,19 +270,28 @@ func (c *Cache[V]) claimAtOnce(ctx context.Context, r request, cl *claim) bool {
 	if r.generation == 0 || r.within > 0 || stamp(cl.after) == "~" {
 		return false
 	}
-	var generation int64
-	var unknown, err error
-	var both sync.WaitGroup
-	both.Go(func() { generation, _, unknown = c.generation(ctx, "keep") })
-	err = c.claim(ctx, r.key, cl)
-	both.Wait()
+	trusted := cl.after
+	claimed, asked := c.db.RunBoth(ctx, kv.AsideClaim, kv.AsideGeneration, c.claimCall(r.key, cl), c.generationCall("keep"))
+	generation, _, unknown := c.generationIs(trusted, asked.Msg, asked.Err)
+	err := c.claimIs(r.key, cl, claimed.Msg, claimed.Err)
 	return err == nil && unknown == nil && generation == r.generation
 }
 
 func (c *Cache[V]) claim(ctx context.Context, key string, cl *claim) error {
-	words, err := texts(c.db.Run(ctx, kv.AsideClaim, []string{key, guard(key)}, []string{
+	call := c.claimCall(key, cl)
+	reply, err := c.db.Run(ctx, kv.AsideClaim, call.Keys, call.Args)
+	return c.claimIs(key, cl, reply, err)
+}
+
+func (c *Cache[V]) claimCall(key string, cl *claim) kv.ScriptCall {
+	return kv.ScriptCall{Keys: []string{key, guard(key)}, Args: []string{
 		cl.token, millis(c.claimTTL()), strconv.FormatInt(cl.generation, 10), cl.unusable, stamp(cl.after), cl.awaited,
-	}))
+	}}
+}
+
+// claimIs reads what aside_claim returned.
+func (c *Cache[V]) claimIs(key string, cl *claim, reply rueidis.RedisMessage, err error) error {
+	words, err := texts(reply, err)
 	if err != nil {
 		return fmt.Errorf("claim %s: %w", key, err)
 	}
@@ -318,16 +326,14 @@ func (c *Cache[V]) store(ctx context.Context, key string, cl *claim, l loaded[V]
 	}
 	// An entry of an old generation is void on arrival, but those who wait for it
 	// would not know. It is stored all the same, which gives the claim back.
-	var generation int64
-	var unknown error
-	var both sync.WaitGroup
-	both.Go(func() { generation, _, unknown = c.generation(ctx, "keep") })
-	reply, err := c.db.Run(ctx, kv.AsideFill, []string{key, guard(key)}, args)
-	both.Wait()
-	if err = cmp.Or(err, unknown); err != nil {
+	fill := kv.ScriptCall{Keys: []string{key, guard(key)}, Args: args}
+	trusted := c.trusted.Load()
+	reply, asked := c.db.RunBoth(ctx, kv.AsideFill, kv.AsideGeneration, fill, c.generationCall("keep"))
+	generation, _, err := c.generationIs(trusted, asked.Msg, asked.Err)
+	if err = cmp.Or(reply.Err, err); err != nil {
 		return false, err
 	}
-	stored, err := reply.AsInt64()
+	stored, err := reply.Msg.AsInt64()
 	c.entries.Forget(key)
 	return stored == 1 && generation == cl.generation, err
 }
@@ -354,7 +360,19 @@ func (c *Cache[V]) reread(ctx context.Context, f *flight[V], r request, cl *clai
 // server's time.
 func (c *Cache[V]) generation(ctx context.Context, mode string) (int64, time.Time, error) {
 	trusted := c.trusted.Load()
-	words, err := texts(c.db.Run(ctx, kv.AsideGeneration, []string{c.opt.Generation}, []string{mode}))
+	call := c.generationCall(mode)
+	reply, err := c.db.Run(ctx, kv.AsideGeneration, call.Keys, call.Args)
+	return c.generationIs(trusted, reply, err)
+}
+
+func (c *Cache[V]) generationCall(mode string) kv.ScriptCall {
+	return kv.ScriptCall{Keys: []string{c.opt.Generation}, Args: []string{mode}}
+}
+
+// generationIs reads what aside_generation returned, which was asked when this
+// was what was trusted.
+func (c *Cache[V]) generationIs(trusted int64, reply rueidis.RedisMessage, err error) (int64, time.Time, error) {
+	words, err := texts(reply, err)
 	if err != nil {
 		return 0, time.Time{}, fmt.Errorf("generation %s: %w", c.opt.Generation, err)
 	}

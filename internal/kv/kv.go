@@ -397,6 +397,25 @@ func (c *Client) RunMulti(ctx context.Context, name Script, calls []ScriptCall) 
 	return replies
 }
 
+// RunBoth runs two scripts, maybe of different slots, at once, and returns a reply
+// for each. Neither waits for the other, nor is sent again if the connection
+// breaks.
+func (c *Client) RunBoth(ctx context.Context, first, second Script, a, b ScriptCall) (Reply, Reply) {
+	s := [...]script{c.scripts[first], c.scripts[second]}
+	calls := [...]ScriptCall{a, b}
+	cmds := make([]rueidis.Completed, len(calls))
+	for i, call := range calls {
+		cmds[i] = c.evalsha(s[i], call.Keys, call.Args)
+	}
+	replies := c.DoMulti(ctx, cmds)
+	for i, call := range calls {
+		if isNoScript(replies[i].Err) {
+			replies[i].Msg, replies[i].Err = c.Do(ctx, c.eval(s[i], call.Keys, call.Args))
+		}
+	}
+	return replies[0], replies[1]
+}
+
 func (c *Client) runMulti(ctx context.Context, s script, calls []ScriptCall) []Reply {
 	cmds := make([]rueidis.Completed, len(calls))
 	for i, call := range calls {

@@ -259,6 +259,26 @@ func beat(key string) kv.ScriptCall {
 	return kv.ScriptCall{Keys: []string{key}, Args: []string{"100000", "PUBLISH", "channel"}}
 }
 
+func TestTwoScriptsAtOnce(t *testing.T) {
+	t.Parallel()
+	ctx := testenv.Context(t)
+	srv := testenv.NewRedis(t)
+	c, _ := connect(t, []string{srv.Addr()})
+	for range 3 { // the server has neither, then both
+		a, b := c.RunBoth(ctx, kv.TickBeat, kv.AsideGeneration, beat("a"), kv.ScriptCall{Keys: []string{"generation"}, Args: []string{"keep"}})
+		must(t, a.Err)
+		must(t, b.Err)
+		if text, err := a.Msg.ToString(); err != nil || !strings.HasSuffix(text, "Z") {
+			t.Errorf("the first returned %q (%v)", text, err)
+		}
+		words, err := b.Msg.AsStrSlice()
+		must(t, err)
+		if kept, err := srv.Do(t, "GET", "generation").ToString(); err != nil || words[0] != kept {
+			t.Errorf("the second returned %q, %q is kept (%v)", words, kept, err)
+		}
+	}
+}
+
 func TestBatchOfAnIdempotentScriptIsSentAgainFromTheFirstLoss(t *testing.T) {
 	t.Parallel()
 	ctx := testenv.Context(t)
