@@ -400,7 +400,7 @@ func (c *Client) RunMulti(ctx context.Context, name Script, calls []ScriptCall) 
 // RunBoth runs two scripts, maybe of different slots, at once, and returns a reply
 // for each. Neither waits for the other, nor is sent again if the connection
 // breaks.
-func (c *Client) RunBoth(ctx context.Context, first, second Script, a, b ScriptCall) (Reply, Reply) {
+func (c *Client) RunBoth(ctx context.Context, first, second Script, a, b ScriptCall) (ra, rb Reply) {
 	s := [...]script{c.scripts[first], c.scripts[second]}
 	calls := [...]ScriptCall{a, b}
 	cmds := make([]rueidis.Completed, len(calls))
