@@ -110,7 +110,7 @@ func (s *Sub[K, V]) push(it item[K, V]) (number int) {
 // offer adds an event, or puts it in the place of the newest waiting one of its
 // key if the buffer is full. More than the buffer plus one event per key never
 // wait.
-func (s *Sub[K, V]) offer(e Event[K, V]) {
+func (s *Sub[K, V]) offer(e Event[K, V], known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.queue)-s.head >= s.hub.opt.Buffer {
@@ -120,7 +120,7 @@ func (s *Sub[K, V]) offer(e Event[K, V]) {
 			return
 		}
 	}
-	s.last[e.Key] = s.push(item[K, V]{update: Update[K, V]{Event: e}})
+	s.last[e.Key] = s.push(item[K, V]{update: Update[K, V]{Event: e, Known: known}})
 }
 
 // fail adds an error; of one subject only the newest waits.
