@@ -381,7 +381,7 @@ func TestGlobalErrors(t *testing.T) {
 		for _, e := range []fulloncache.GlobalError{
 			{Message: "m"}, {Component: "c"}, {Component: "c", Message: "m", Time: time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC)},
 		} {
-			wantErr(s, c.Base.PushGlobalError(s.ctx, e), fulloncache.ErrInvalid, "global_error")
+			wantErr(s, c.Base.PushGlobalError(s.ctx, e), fulloncache.ErrInvalid, "global")
 		}
 		_, err = c.Base.PopGlobalError(s.ctx, -1)
 		wantErr(s, err, fulloncache.ErrInvalid, "wait -1ns")

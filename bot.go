@@ -78,6 +78,9 @@ func (s Strategy) Validate() error {
 	if err := validID("bot_id", s.BotID, 1); err != nil {
 		return err
 	}
+	if err := validID("cat_str_id", s.CatStrategyID, 0); err != nil {
+		return err
+	}
 	if err := storedName("strategy", s.Name); err != nil {
 		return err
 	}
@@ -96,18 +99,10 @@ func (s Strategy) Validate() error {
 			return fmt.Errorf("%w: %s: %s %d: want from 0 to %d", ErrInvalid, what, n.field, n.value, maxSmallInt)
 		}
 	}
-	if !storable(s.SizeCurrency) {
-		return fmt.Errorf("%w: %s: size_currency %q: want UTF-8 without null bytes", ErrInvalid, what, s.SizeCurrency)
+	if err := validText(what, "size_currency", s.SizeCurrency); err != nil {
+		return err
 	}
-	for name, value := range s.Params {
-		if err := storedName("parameter", name); err != nil {
-			return fmt.Errorf("%s: %w", what, err)
-		}
-		if !storable(value) {
-			return fmt.Errorf("%w: %s: parameter %s %q: want UTF-8 without null bytes", ErrInvalid, what, printable(name), value)
-		}
-	}
-	return nil
+	return validParams(what, s.Params)
 }
 
 // Equal reports whether both say the same about the same strategy.

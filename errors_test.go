@@ -12,7 +12,7 @@ import (
 )
 
 var sentinels = []error{
-	fulloncache.ErrNotFound, fulloncache.ErrStale, fulloncache.ErrOutdated, fulloncache.ErrUnavailable,
+	fulloncache.ErrNotFound, fulloncache.ErrStale, fulloncache.ErrOutdated, fulloncache.ErrDuplicate, fulloncache.ErrForeignKey, fulloncache.ErrUnavailable,
 	fulloncache.ErrCorrupt, fulloncache.ErrInvalid, fulloncache.ErrUnsupported, fulloncache.ErrClosed,
 }
 
@@ -71,6 +71,12 @@ func TestErrorDetails(t *testing.T) {
 		{
 			err:   &fulloncache.UnavailableError{RetryAfter: 1500*time.Millisecond + 1, Err: io.ErrUnexpectedEOF},
 			text:  "redis unavailable: unexpected EOF (try again in 1.5s)",
+			is:    fulloncache.ErrUnavailable,
+			cause: io.ErrUnexpectedEOF,
+		},
+		{
+			err:   &fulloncache.LoadError{Key: "symbols:a\n:X", Err: io.ErrUnexpectedEOF},
+			text:  `database unavailable: load "symbols:a\n:X": unexpected EOF`,
 			is:    fulloncache.ErrUnavailable,
 			cause: io.ErrUnexpectedEOF,
 		},

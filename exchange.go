@@ -26,21 +26,17 @@ type CatExchange struct {
 // Validate returns [ErrInvalid], naming the field, unless the exchange can be
 // stored: a name, and parameters with names.
 func (e CatExchange) Validate() error {
+	if err := validID("cat_ex_id", e.ID, 0); err != nil {
+		return err
+	}
 	if err := storedName("exchange", e.Name); err != nil {
 		return err
 	}
-	if !storable(e.OHLCVView) {
-		return fmt.Errorf("%w: exchange %s: ohlcv_view %q: want UTF-8 without null bytes", ErrInvalid, printable(e.Name), e.OHLCVView)
+	what := "exchange " + printable(e.Name)
+	if err := validText(what, "ohlcv_view", e.OHLCVView); err != nil {
+		return err
 	}
-	for name, value := range e.Params {
-		if err := storedName("parameter", name); err != nil {
-			return fmt.Errorf("exchange %s: %w", printable(e.Name), err)
-		}
-		if !storable(value) {
-			return fmt.Errorf("%w: exchange %s: parameter %s %q: want UTF-8 without null bytes", ErrInvalid, printable(e.Name), printable(name), value)
-		}
-	}
-	return nil
+	return validParams(what, e.Params)
 }
 
 // Equal reports whether both say the same, whenever they were read.
@@ -117,9 +113,42 @@ func storedName(what, name string) error {
 		return err
 	}
 	if !storable(name) {
-		return fmt.Errorf("%w: %s %q: want UTF-8 without null bytes, as the database takes it", ErrInvalid, what, name)
+		return fmt.Errorf("%w: %s %s: %s", ErrInvalid, what, excerpt(name), wantStorable)
 	}
 	return nil
+}
+
+// validText refuses a text that the database cannot hold; it may be empty.
+func validText(what, field, text string) error {
+	if !storable(text) {
+		return fmt.Errorf("%w: %s: %s %s: %s", ErrInvalid, what, field, excerpt(text), wantStorable)
+	}
+	return nil
+}
+
+// validParams refuses parameters that the database cannot hold.
+func validParams(what string, params map[string]string) error {
+	for name, value := range params {
+		if err := storedName("parameter", name); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		if err := validText(what, "parameter "+printable(name), value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const wantStorable = "want UTF-8 without null bytes, as the database takes it"
+
+// excerpt quotes a text that is refused, of a long one the beginning: it may be
+// of any length, and an error ends up in a log.
+func excerpt(text string) string {
+	const most = 64
+	if len(text) > most {
+		return fmt.Sprintf("%q…", text[:most])
+	}
+	return fmt.Sprintf("%q", text)
 }
 
 // storable reports whether the database can hold a text.

@@ -19,7 +19,7 @@ const (
 // Validate returns [ErrInvalid] unless it is [Buy] or [Sell].
 func (s Side) Validate() error {
 	if s != Buy && s != Sell {
-		return fmt.Errorf("%w: side %s: want buy or sell", ErrInvalid, printable(string(s)))
+		return fmt.Errorf("%w: side %s: want buy or sell", ErrInvalid, excerpt(string(s)))
 	}
 	return nil
 }
@@ -49,8 +49,8 @@ var (
 	statusSynonyms = map[string]OrderStatus{"cancelled": OrderCancelled, "cancel": OrderCancelled, "filled": OrderFilled}
 )
 
-// OpenStatuses are the statuses of orders that can still be filled, in every
-// spelling that [OrderStatus.Canonical] knows, in lower case.
+// OpenStatuses returns a copy of the statuses, in lower case, of orders that can
+// still be filled.
 func OpenStatuses() []OrderStatus { return slices.Clone(openStatuses) }
 
 // Canonical returns the status as this package spells it; ok is false, and the
@@ -82,7 +82,7 @@ func (s OrderStatus) Final() bool {
 // Validate returns [ErrInvalid] if the status is unknown.
 func (s OrderStatus) Validate() error {
 	if _, ok := s.Canonical(); !ok {
-		return fmt.Errorf("%w: status %s: want one of %v or %v", ErrInvalid, printable(string(s)), openStatuses, finalStatuses)
+		return fmt.Errorf("%w: status %s: want one of %v or %v", ErrInvalid, excerpt(string(s)), openStatuses, finalStatuses)
 	}
 	return nil
 }
@@ -168,10 +168,8 @@ func validRef(what, name, id string, required bool) error {
 		return fmt.Errorf("%w: %s: %s is empty", ErrInvalid, what, name)
 	case len(id) > maxOrderID:
 		return fmt.Errorf("%w: %s: %s has %d bytes: want at most %d", ErrInvalid, what, name, len(id), maxOrderID)
-	case !storable(id):
-		return fmt.Errorf("%w: %s: %s %q: want UTF-8 without null bytes", ErrInvalid, what, name, id)
 	}
-	return nil
+	return validText(what, name, id)
 }
 
 func (o *Order) numbers() []field {
@@ -207,9 +205,12 @@ func (o Order) Validate() error {
 	for _, text := range []struct{ name, value string }{
 		{"exchange", o.Exchange}, {"symbol", o.Symbol}, {"order_type", o.Type}, {"command", o.Command}, {"reason", o.Reason},
 	} {
-		if !storable(text.value) || text.value == "" && text.name == "order_type" {
-			return fmt.Errorf("%w: %s: %s %q: want UTF-8 without null bytes", ErrInvalid, what, text.name, text.value)
+		if err := validText(what, text.name, text.value); err != nil {
+			return err
 		}
+	}
+	if o.Type == "" {
+		return fmt.Errorf("%w: %s: order_type is empty", ErrInvalid, what)
 	}
 	if err := o.Side.Validate(); err != nil {
 		return fmt.Errorf("%s: %w", what, err)

@@ -51,6 +51,14 @@ func (s Symbol) Validate() error {
 	wrong := func(field string, value any, want string) error {
 		return fmt.Errorf("%w: symbol %s: %s %v: want %s", ErrInvalid, s.Market, field, value, want)
 	}
+	for _, id := range []struct {
+		field string
+		value int64
+	}{{"symbol_id", s.ID}, {"cat_ex_id", s.CatExchangeID}} {
+		if err := validID(id.field, id.value, 0); err != nil {
+			return fmt.Errorf("symbol %s: %w", s.Market, err)
+		}
+	}
 	for _, name := range []struct{ field, value string }{
 		{"exchange", s.Exchange}, {"symbol", s.Symbol},
 		{"base", s.Base}, {"quote", s.Quote}, {"ex_base", s.ExBase}, {"updateframe", s.UpdateFrame},
@@ -61,7 +69,7 @@ func (s Symbol) Validate() error {
 		case len(name.value) > maxName:
 			return wrong(name.field, fmt.Sprintf("of %d bytes", len(name.value)), fmt.Sprintf("at most %d", maxName))
 		case !storable(name.value):
-			return wrong(name.field, fmt.Sprintf("%q", name.value), "UTF-8 without null bytes, as the database takes it")
+			return validText("symbol "+s.Market.String(), name.field, name.value)
 		}
 	}
 	for _, n := range []struct {

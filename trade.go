@@ -66,8 +66,8 @@ func (t Trade) Validate() error {
 		}
 	}
 	for _, text := range []struct{ name, value string }{{"exchange", t.Exchange}, {"symbol", t.Symbol}, {"order_type", t.Type}} {
-		if !storable(text.value) {
-			return fmt.Errorf("%w: %s: %s %q: want UTF-8 without null bytes", ErrInvalid, what, text.name, text.value)
+		if err := validText(what, text.name, text.value); err != nil {
+			return err
 		}
 	}
 	if err := t.Side.Validate(); err != nil {

@@ -3,7 +3,45 @@ package fulloncache
 import (
 	"fmt"
 	"time"
+	intern "unique"
 )
+
+// Secret is a text that shows in no log: whatever the verb of fmt, and wherever
+// the value stands, what is printed is not the text. Nor is it put into JSON.
+// Equal secrets are ==; the zero value is the empty text.
+type Secret struct {
+	// fmt calls no method of what is in an unexported field, nor for a verb that
+	// does not fit; it prints what it finds there, but follows no pointer. A handle
+	// is one.
+	text intern.Handle[string]
+}
+
+// NewSecret returns the text as a Secret.
+func NewSecret(text string) Secret {
+	if text == "" {
+		return Secret{}
+	}
+	return Secret{intern.Make(text)}
+}
+
+// Reveal returns the text.
+func (s Secret) Reveal() string {
+	if s == (Secret{}) {
+		return ""
+	}
+	return s.text.Value()
+}
+
+// String tells only whether there is a text.
+func (s Secret) String() string {
+	if s == (Secret{}) {
+		return ""
+	}
+	return "***"
+}
+
+// GoString is String.
+func (s Secret) GoString() string { return s.String() }
 
 // User is somebody who trades, or looks after those who do.
 type User struct {
@@ -11,8 +49,8 @@ type User struct {
 	Mail string `json:"mail"`         // Mail is unique.
 	// Password is the hash of the password, F2A the secret of the second factor.
 	// Neither is ever printed or put into JSON.
-	Password  string `json:"-"`
-	F2A       string `json:"-"`
+	Password  Secret `json:"-"`
+	F2A       Secret `json:"-"`
 	Role      string `json:"role"`
 	Name      string `json:"name"`
 	LastName  string `json:"lastname"`
@@ -44,12 +82,20 @@ func (u User) Validate() error {
 	if err := storedName("mail", u.Mail); err != nil {
 		return err
 	}
+	what := u.String()
 	for _, text := range []struct{ field, value string }{
-		{"password", u.Password}, {"f2a", u.F2A}, {"role", u.Role}, {"name", u.Name}, {"lastname", u.LastName},
-		{"phone", u.Phone}, {"id_num", u.IDNum}, {"note", u.Note},
+		{"role", u.Role}, {"name", u.Name}, {"lastname", u.LastName}, {"phone", u.Phone}, {"id_num", u.IDNum}, {"note", u.Note},
 	} {
-		if !storable(text.value) {
-			return fmt.Errorf("%w: %s: %s: want UTF-8 without null bytes", ErrInvalid, u, text.field)
+		if err := validText(what, text.field, text.value); err != nil {
+			return err
+		}
+	}
+	for _, secret := range []struct {
+		field string
+		value Secret
+	}{{"password", u.Password}, {"f2a", u.F2A}} {
+		if !storable(secret.value.Reveal()) {
+			return fmt.Errorf("%w: %s: %s %s: %s", ErrInvalid, what, secret.field, secret.value, wantStorable)
 		}
 	}
 	return nil

@@ -37,12 +37,15 @@ func (b *bench) scale(n int) int {
 
 func (b *bench) window() time.Duration { return time.Duration(b.scale(120)) * time.Millisecond }
 
-func (b *bench) client(hooks ...fulloncache.Hooks) (*fulloncache.Client, error) {
-	return fulloncache.New(b.ctx, fulloncache.Config{
+func (b *bench) client(options ...func(*fulloncache.Config)) (*fulloncache.Client, error) {
+	cfg := fulloncache.Config{
 		URL:    "redis://" + b.addr,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-		Hooks:  hooks,
-	})
+	}
+	for _, set := range options {
+		set(&cfg)
+	}
+	return fulloncache.New(b.ctx, cfg)
 }
 
 // peers opens the connections that a careful user of rueidis would try.
@@ -76,6 +79,11 @@ var benchmarks = []struct {
 	{"stream", streamDelivery},
 	{"keepup", keepUp},
 	{"memory", memory},
+	{"symbol-near", withMetadata(symbolNear)},
+	{"symbol-list", withMetadata(symbolList)},
+	{"symbol-misses", withMetadata(symbolMisses)},
+	{"symbol-import", withMetadata(symbolImport)},
+	{"symbol-change", withMetadata(symbolChange)},
 }
 
 // setOne: one caller stores and publishes a tick.

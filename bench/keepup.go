@@ -105,7 +105,7 @@ func keepUpRun(b *bench, exchange string, hooks fulloncache.Hooks, sender func(*
 		return k, err
 	}
 	defer writer.Close()
-	reader, err := b.client(hooks)
+	reader, err := b.client(func(cfg *fulloncache.Config) { cfg.Hooks = []fulloncache.Hooks{hooks} })
 	if err != nil {
 		return k, err
 	}

@@ -60,6 +60,9 @@ func run() (missed bool, err error) {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if os.Getenv(childRedis) != "" {
+		return false, child(ctx)
+	}
 	server, err := redisproc.Start(ctx, redisproc.Options{})
 	if err != nil {
 		return false, err

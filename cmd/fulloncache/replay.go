@@ -1,19 +1,16 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 
-	"charm.land/bubbles/v2/progress"
 	"github.com/spf13/cobra"
 
 	"github.com/fullon/fulloncache"
@@ -122,27 +119,14 @@ func (r *replay) pass(ctx context.Context, files []string) error {
 	return ctx.Err()
 }
 
-// line is a line of a file, or why there is no further one.
-type line struct {
-	number int
-	text   []byte
-	err    error
-}
-
 func (r *replay) file(ctx context.Context, name string) error {
-	in := io.NopCloser(r.stdin)
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return err
-		}
-		in = f
-	}
-	defer func() { _ = in.Close() }() // it was only read
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	lines := make(chan line, batchSize)
-	go read(ctx, in, lines)
+	lines, done, err := r.lines(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer done()
 
 	// What has been read is sent at once; while a batch is under way the next one
 	// gathers, so that a slow source is not held up and a fast one is batched.
@@ -224,32 +208,6 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// read sends the lines of a file, and at last an error: io.EOF or another.
-func read(ctx context.Context, in io.Reader, lines chan<- line) {
-	scanner := bufio.NewScanner(in)
-	scanner.Buffer(nil, 1<<20)
-	send := func(l line) bool {
-		select {
-		case lines <- l:
-			return true
-		case <-ctx.Done():
-			return false
-		}
-	}
-	number := 0
-	for scanner.Scan() {
-		number++
-		if !send(line{number: number, text: bytes.Clone(scanner.Bytes())}) {
-			return
-		}
-	}
-	err := io.EOF
-	if scanner.Err() != nil {
-		err = fmt.Errorf("line %d: %w", number+1, scanner.Err())
-	}
-	send(line{err: err})
 }
 
 // item is a tick and the line it came from.
@@ -345,59 +303,4 @@ func parseWhen(s string) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("time %q: want RFC 3339 or seconds since 1970", s)
 	}
 	return time.Unix(seconds, int64(nanos)).UTC(), nil
-}
-
-// bar is a progress bar on a terminal, and nothing elsewhere.
-type bar struct {
-	w           io.Writer // nil: not a terminal
-	model       progress.Model
-	read, total int64
-	drawn       time.Time
-}
-
-func newBar(w io.Writer, files []string) *bar {
-	b := &bar{}
-	for _, name := range files {
-		info, err := os.Stat(name)
-		if err != nil || !info.Mode().IsRegular() {
-			return b // of unknown length
-		}
-		b.total += info.Size()
-	}
-	if terminal(w) {
-		b.w, b.model = w, progress.New(progress.WithWidth(50))
-	}
-	return b
-}
-
-func (b *bar) add(n int) {
-	b.read += int64(n)
-	if b.w != nil && time.Since(b.drawn) > 50*time.Millisecond {
-		b.draw()
-	}
-}
-
-func (b *bar) draw() {
-	b.drawn = time.Now()
-	part := float64(b.read) / float64(max(b.total, 1))
-	b.write("\r" + b.model.ViewAs(min(part, 1)))
-}
-
-// clear makes room for a line of text.
-func (b *bar) clear() {
-	b.write("\r\x1b[K")
-}
-
-func (b *bar) done() {
-	if b.w != nil {
-		b.draw()
-		b.write("\n")
-	}
-}
-
-// write draws; a bar that cannot be drawn is no reason to stop.
-func (b *bar) write(s string) {
-	if b.w != nil {
-		_, _ = io.WriteString(b.w, s)
-	}
 }

@@ -76,16 +76,7 @@ func (a *app) printTick(t fulloncache.Tick, err error) error {
 }
 
 // age is how old a tick is, for people.
-func age(t fulloncache.Tick) string {
-	d := t.Age(time.Now())
-	switch {
-	case d < time.Second:
-		return d.Round(time.Millisecond).String()
-	case d < 48*time.Hour:
-		return d.Round(time.Second).String()
-	}
-	return fmt.Sprintf("%dd", int(d.Hours()/24))
-}
+func age(t fulloncache.Tick) string { return people(t.Age(time.Now())) }
 
 func (a *app) tickList() *cobra.Command {
 	cmd := &cobra.Command{Use: "list [EXCHANGE]", Short: "List the newest ticks of an exchange, or of all", Args: cobra.MaximumNArgs(1)}

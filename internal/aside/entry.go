@@ -88,17 +88,16 @@ func text(m rueidis.RedisMessage, err error) (string, error) {
 }
 
 func (c *Cache[V]) decode(m rueidis.RedisMessage, err error) (*entry[V], error) {
-	if kv.IsWrongType(err) {
+	var elements map[string]string
+	if err == nil {
+		elements, err = m.AsStrMap()
+	}
+	switch {
+	case kv.IsWrongType(err):
 		return nil, &corruption{err: err}
-	}
-	if err != nil {
+	case err != nil:
 		return nil, err
-	}
-	elements, err := m.AsStrMap()
-	if err != nil {
-		return nil, err
-	}
-	if len(elements) == 0 {
+	case len(elements) == 0:
 		return nil, errNone
 	}
 	meta := elements[metaField]

@@ -152,12 +152,8 @@ func (c *Cache[V]) bring(life context.Context, f *flight[V], r request) outcome[
 			}
 			continue
 		case "filled":
-			e, err := c.reread(ctx, f, r, &cl)
-			if err != nil {
-				return outcome[V]{err: err}
-			}
-			if e != nil {
-				return outcome[V]{entry: e.answer(false)}
+			if o, again := c.reread(ctx, f, r, &cl); !again {
+				return o
 			}
 		case "failed":
 			return outcome[V]{err: &LoadError{r.key, fmt.Errorf("another process: %s", cl.detail)}}
@@ -312,25 +308,22 @@ func (c *Cache[V]) store(ctx context.Context, key string, cl *claim, l loaded[V]
 	return stored == 1 && generation == cl.generation, err
 }
 
-// reread returns the entry that the server said is there, or nil if it is not
-// any more, or corrupt.
-func (c *Cache[V]) reread(ctx context.Context, f *flight[V], r request, cl *claim) (*entry[V], error) {
+// reread reads the entry that the server said is there. again says that it is
+// not any more, or that it is corrupt.
+func (c *Cache[V]) reread(ctx context.Context, f *flight[V], r request, cl *claim) (o outcome[V], again bool) {
 	c.seal(f, r)
-	generation, _, err := c.generation(ctx, "keep")
-	if err != nil {
-		return nil, err
-	}
+	c.generations.Forget(c.opt.Generation)
 	c.entries.Forget(r.key)
 	r.corrupt = nil
-	e, _, _, err := c.look(ctx, &r)
+	e, generation, _, err := c.look(ctx, &r)
 	if r.corrupt != nil {
 		c.opt.OnEvent(Corrupt, r.key, r.corrupt)
 		cl.unusable = r.corrupt.meta
 	}
 	if err != nil || e == nil || e.generation != generation || e.loaded.UnixMicro() <= cl.after {
-		return nil, err
+		return outcome[V]{err: err}, err == nil
 	}
-	return e, nil
+	return outcome[V]{entry: e.answer(false)}, false
 }
 
 // generation returns the generation in force, or begins a new one, and the

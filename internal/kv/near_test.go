@@ -211,6 +211,42 @@ func TestNearKeepsNoValueThatWasOverwrittenMeanwhile(t *testing.T) {
 	}
 }
 
+// Who has changed a key need not wait for the server's word, nor does a read
+// that was under way bring the old value back.
+func TestNearForgetsWhatItsCallerHasChanged(t *testing.T) {
+	t.Parallel()
+	ctx := testenv.Context(t)
+	srv := testenv.NewRedis(t)
+	c, _ := connect(t, []string{srv.Addr()}, func(o *kv.Options) { o.NearStaleness = time.Minute })
+	near := kv.NewNear[string](c, "near", 100)
+	if v, ok := near.Peek("k", time.Now()); ok {
+		t.Errorf("an empty cache holds %q", v)
+	}
+	srv.Do(t, "SET", "k", "v")
+	held(t, near, "k", "v")
+	now := time.Now()
+	if v, ok := near.Peek("k", now); v != "v" || !ok {
+		t.Errorf("got %q %t", v, ok)
+	}
+	if v, ok := near.Peek("k", now.Add(2*time.Minute)); ok {
+		t.Errorf("got %q without a sign of life for longer than allowed", v)
+	}
+	near.Forget("k")
+	if v, ok := near.Peek("k", now); ok {
+		t.Errorf("%q is held after it was forgotten", v)
+	}
+	_, _, err := near.Get(ctx, "k", readText("k"), func(m rueidis.RedisMessage, err error) (string, error) {
+		must(t, err)
+		near.Forget("k")
+		return m.ToString()
+	})
+	must(t, err)
+	if v, ok := near.Peek("k", now); ok {
+		t.Errorf("%q is held though it was forgotten while it was read", v)
+	}
+	held(t, near, "k", "v")
+}
+
 func TestNearNeverGoesBackUnderConcurrentWrites(t *testing.T) {
 	t.Parallel()
 	ctx := testenv.Context(t)

@@ -51,11 +51,21 @@ func startPostgres(t testing.TB) *PostgresServer {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
-	proc, err := newPostgresProc(ctx)
+	s, _, err := StartPostgres(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &PostgresServer{proc: proc}
+	return s
+}
+
+// StartPostgres starts a server for a program that is no test: the benchmarks.
+func StartPostgres(ctx context.Context) (s *PostgresServer, stop func(), err error) {
+	proc, err := newPostgresProc(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	s = &PostgresServer{proc: proc}
+	return s, s.discard, nil
 }
 
 func (s *PostgresServer) discard() {

@@ -18,7 +18,7 @@ if type(stored) == 'table' then
   corrupt = stored.err
 elseif stored then
   -- Beyond 2^53 the next number would be the same.
-  if stored:match('^%d+$') and tonumber(stored) < 9007199254740991 then
+  if stored:match('^%d+$') and #stored <= 16 and tonumber(stored) < 9007199254740991 then
     current = tonumber(stored)
   else
     corrupt = 'not a generation: ' .. stored

@@ -1,0 +1,4 @@
+package orm
+
+// SymbolRepository is the table of symbols.
+type SymbolRepository struct{ conn *conn }

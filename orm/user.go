@@ -1,0 +1,4 @@
+package orm
+
+// UserRepository is the table of users.
+type UserRepository struct{ conn *conn }
