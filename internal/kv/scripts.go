@@ -23,6 +23,7 @@ const (
 	ListPush   Script = "list_push"
 	ListAppend Script = "list_append"
 	TimeSet    Script = "time_set"
+	HashDelete Script = "hash_delete"
 
 	OrderWrite  Script = "order_write"
 	OrderDelete Script = "order_delete"
