@@ -137,11 +137,14 @@ func (c *OrdersCache) Update(ctx context.Context, order Order) (now Order, err e
 	defer func() { call.end(ctx, err) }()
 	// What is not given cannot be wrong.
 	check := order
-	for text, valid := range map[*string]string{
-		&check.Symbol: "-", &check.Type: "-", (*string)(&check.Side): string(Buy), (*string)(&check.Status): string(OrderNew),
+	for _, f := range [...]struct {
+		text  *string
+		valid string
+	}{
+		{&check.Symbol, "-"}, {&check.Type, "-"}, {(*string)(&check.Side), string(Buy)}, {(*string)(&check.Status), string(OrderNew)},
 	} {
-		if *text == "" {
-			*text = valid
+		if *f.text == "" {
+			*f.text = f.valid
 		}
 	}
 	if check.Volume.IsZero() {
@@ -178,9 +181,8 @@ func (c *OrdersCache) write(ctx context.Context, how string, o *Order) (Order, e
 		return Order{}, c.refused(o, key, status, detail)
 	}
 	fields, _ := parts[1].AsStrMap()
-	if expired, _ := parts[2].AsStrSlice(); len(expired) > 0 {
-		c.tidy(o.Exchange, expired)
-	}
+	expired, _ := parts[2].AsStrSlice()
+	c.tidy(o.Exchange, expired)
 	stored, err := parseOrder(key, fields)
 	return stored.Order, err
 }
@@ -209,6 +211,9 @@ func (c *OrdersCache) refused(o *Order, key string, status int64, detail string)
 // tidy forgets, behind the caller's back, orders whose time is over. What fails
 // is done after a later write.
 func (c *OrdersCache) tidy(exchange string, ids []string) {
+	if len(ids) == 0 {
+		return
+	}
 	c.mu.Lock()
 	busy := c.tidied[exchange]
 	c.tidied[exchange] = true
@@ -448,9 +453,7 @@ func (c *OrdersCache) read(ctx context.Context, exchange string, ids []string, y
 				return last
 			}
 		}
-		if len(gone) > 0 {
-			c.tidy(exchange, gone)
-		}
+		c.tidy(exchange, gone)
 	}
 	return last
 }

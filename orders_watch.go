@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/redis/rueidis"
 
 	"github.com/fullon/fulloncache/internal/feed"
 	"github.com/fullon/fulloncache/internal/kv"
@@ -106,38 +109,41 @@ func orderEvent(s storedOrder, deleted bool) feed.Event[orderName, storedOrder] 
 // Load reads the orders behind channels.
 func (s orderSource) Load(ctx context.Context, exchange string, channels []string, emit func(string, feed.Event[orderName, storedOrder], error)) (time.Time, error) {
 	c := s.c
-	whole := c.keys.OrdersChannel(exchange)
+	type read struct{ channel, key, id string } // id only of one that an index names
+	var reads []read
 	for _, channel := range channels {
-		var (
-			failed error
-			err    error
-		)
-		found := func(_ string, s storedOrder, err error) bool {
-			if err != nil && !errors.Is(err, ErrCorrupt) {
-				failed = err
-				return false
-			}
-			emit(channel, orderEvent(s, false), err)
-			return true
+		if channel != c.keys.OrdersChannel(exchange) {
+			reads = append(reads, read{channel: channel, key: c.keys.ChannelKey(channel)})
+			continue
 		}
-		if channel == whole {
-			var ids []string
-			if ids, err = c.ids(ctx, exchange, true); err != nil {
-				return time.Time{}, err
-			}
-			_ = c.read(ctx, exchange, ids, found) // found has seen every error
-		} else {
-			key := c.keys.ChannelKey(channel)
-			reply, err := c.kv.Do(ctx, c.kv.B().Hgetall().Key(key).Build())
-			s, err := readOrder(key, exchange, kv.Reply{Msg: reply, Err: err})
-			if !errors.Is(err, ErrNotFound) {
-				found("", s, err)
-			}
+		ids, err := c.ids(ctx, exchange, true)
+		if err != nil {
+			return time.Time{}, err
 		}
-		if failed != nil {
-			return time.Time{}, failed
+		for _, id := range ids {
+			reads = append(reads, read{channel, c.keys.OrderStatus(exchange, id), id})
 		}
 	}
+	var gone []string
+	for some := range slices.Chunk(reads, kv.Pipelined) {
+		cmds := make([]rueidis.Completed, len(some))
+		for i, r := range some {
+			cmds[i] = c.kv.B().Hgetall().Key(r.key).Build()
+		}
+		for i, reply := range c.kv.DoMulti(ctx, cmds) {
+			order, err := readOrder(some[i].key, exchange, reply)
+			switch {
+			case errors.Is(err, ErrNotFound) && some[i].id != "":
+				gone = append(gone, some[i].id)
+			case errors.Is(err, ErrNotFound):
+			case err != nil && !errors.Is(err, ErrCorrupt):
+				return time.Time{}, err
+			default:
+				emit(some[i].channel, orderEvent(order, false), err)
+			}
+		}
+	}
+	c.tidy(exchange, gone)
 	return time.Time{}, nil
 }
 
@@ -147,4 +153,6 @@ func (s orderSource) Own(name orderName) orderName {
 	return orderName{strings.Clone(name.exchange), strings.Clone(name.id)}
 }
 
-func (s orderSource) Rename(o *storedOrder, name orderName) { o.Exchange, o.ID = name.exchange, name.id }
+func (s orderSource) Rename(o *storedOrder, name orderName) {
+	o.Exchange, o.ID = name.exchange, name.id
+}

@@ -108,12 +108,14 @@ if readable then
   if not further then
     status = stored.status
   end
-  whole = saves and not only_fills and time > stored.time
+  if only_fills or time <= stored.time then
+    whole = false
+  end
 end
 if ex ~= '' and not only_fills then
   local holder = redis.call('HGET', others, 'ex:' .. ex)
   if holder and holder ~= id and
-      (redis.call('ZSCORE', open, holder) or (tonumber(redis.call('ZSCORE', final, holder) or 0) > ms)) then
+      (redis.call('ZSCORE', open, holder) or (tonumber(redis.call('ZSCORE', final, holder) or 0) >= ms)) then
     return {8, holder}
   end
 end
