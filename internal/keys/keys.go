@@ -168,7 +168,7 @@ func (s Space) UserTrades(user int64, exchange string) string {
 }
 
 // TradesTaken are the batches in flight of a list of trades.
-// Hash: a batch's id → its number and its trades. No TTL: batches come back.
+// Hash: a batch's id → its positions and its trades. No TTL: batches come back.
 func TradesTaken(list string) string { return list + ":taken" }
 
 // TradesDue says when the batches in flight come back.
@@ -177,12 +177,12 @@ func TradesDue(list string) string { return list + ":due" }
 
 // TradesInfo is what is known of a list of trades.
 // Hash: symbol, whose trades these are; count, how many were pushed ever; rev of
-// the last push; taken, how many are in flight; batch numbers the batches. No
-// TTL.
+// the last push; taken, how many are in flight; next, the position of what is
+// taken next; front, the positions of what came back. No TTL.
 func TradesInfo(list string) string { return list + ":info" }
 
 // TradesSeen are the trades that a list does not take again.
-// Sorted set of the exchange's trade ids by the milliseconds at which they were
+// Sorted set of the exchange's trade ids by the microseconds at which they were
 // pushed, capped. TTL the window that the last push named.
 func TradesSeen(list string) string { return list + ":seen" }
 

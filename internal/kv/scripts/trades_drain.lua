@@ -36,8 +36,7 @@ if many <= 0 then
   return {2, flying}
 end
 local trades = redis.call('LRANGE', list, 0, many - 1)
-local number = string.format('%.0f', redis.call('HINCRBY', info, 'batch', 1))
-redis.call('HSET', taken, ARGV[3], pack_batch(number, trades))
+redis.call('HSET', taken, ARGV[3], pack_batch(shorten(info, waiting, many), trades))
 redis.call('ZADD', due, string.format('%.0f', math.floor(now / 1000) + ARGV[4]), ARGV[3])
 redis.call('HINCRBY', info, 'taken', many)
 redis.call('LTRIM', list, many, -1)

@@ -14,9 +14,10 @@
 -- @include trades
 
 reclaim(KEYS[1], KEYS[2], KEYS[3], KEYS[4])
-local trade = redis.call('LPOP', KEYS[1])
-if trade then
-  return {trade}
+local waiting = redis.call('LLEN', KEYS[1])
+if waiting > 0 then
+  shorten(KEYS[4], waiting, 1)
+  return {redis.call('LPOP', KEYS[1])}
 end
 local next = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')
 if not next[2] then

@@ -22,10 +22,10 @@
 
 -- @include clock
 -- @include revision
+-- @include trades
 
 local list, info, seen = KEYS[1], KEYS[2], KEYS[3]
 local symbol, window = ARGV[4], tonumber(ARGV[3])
-local ms = math.floor(now / 1000)
 
 -- What can fail on a key of another type comes before anything is changed.
 local waiting = redis.call('LLEN', list)
@@ -43,7 +43,7 @@ local room = ARGV[2] == '' and tonumber(ARGV[1]) - waiting or math.huge
 local step = 1
 if window then
   step = 2
-  redis.call('ZREMRANGEBYSCORE', seen, '-inf', string.format('%.0f', ms - window))
+  redis.call('ZREMRANGEBYSCORE', seen, '-inf', string.format('%.0f', now - window * 1000))
 end
 for i = 7 + step, #ARGV, step do
   local id = window and ARGV[i - 1]
@@ -56,7 +56,7 @@ for i = 7 + step, #ARGV, step do
     trades[#trades + 1] = ARGV[i]
     if id then
       taken[id] = true
-      ids[#ids + 1] = string.format('%.0f', ms)
+      ids[#ids + 1] = string.format('%.0f', now)
       ids[#ids + 1] = id
     end
   end
@@ -68,6 +68,7 @@ end
 local rev = KEYS[4] and string.format('%.0f', next_revision(KEYS[4], 1, ARGV[5], ARGV[7]))
 local dropped = redis.call('RPUSH', list, unpack(trades)) - tonumber(ARGV[1])
 if dropped > 0 and ARGV[2] ~= '' then
+  shorten(info, waiting + #trades, dropped)
   redis.call('LTRIM', list, dropped, -1)
 else
   dropped = 0
