@@ -152,6 +152,19 @@ func every(ctx context.Context, t *testing.T, c *fulloncache.Client) map[string]
 		"BaseCache.Ping":              {},
 		"BaseCache.PopGlobalError":    {wait},
 		"BaseCache.PushGlobalError":   {fulloncache.GlobalError{Component: "test", Message: "message"}},
+		"OrdersCache.ByExOrderID":     {"kraken", "OX-1"},
+		"OrdersCache.Delete":          {"kraken", "1"},
+		"OrdersCache.Get":             {"kraken", "1"},
+		"OrdersCache.List":            {"kraken"},
+		"OrdersCache.Open":            {"kraken"},
+		"OrdersCache.PeekOpenOrders":  {"spot", 1},
+		"OrdersCache.PopOpenOrder":    {"spot", wait},
+		"OrdersCache.PushOpenOrder":   {"spot", "1"},
+		"OrdersCache.QueueLength":     {"spot"},
+		"OrdersCache.Save":            {orderAt("1", 0)},
+		"OrdersCache.Status":          {"kraken", "1"},
+		"OrdersCache.Update":          {orderAt("1", 0)},
+		"OrdersCache.Watch":           {"kraken"},
 		"TickCache.All":               {},
 		"TickCache.Any":               {"BTC/USD"},
 		"TickCache.Beat":              {"kraken"},
@@ -177,9 +190,32 @@ func every(ctx context.Context, t *testing.T, c *fulloncache.Client) map[string]
 		"TickCache.Subscribe":         {btc},
 		"TickCache.SubscribeExchange": {"kraken"},
 		"TickCache.Symbols":           {"kraken"},
+
+		"TradesCache.DeleteStatuses":     {},
+		"TradesCache.DeleteUserStatuses": {int64(7)},
+		"TradesCache.Drain":              {btc, 1},
+		"TradesCache.DrainUser":          {int64(7), "kraken", 1},
+		"TradesCache.Len":                {btc},
+		"TradesCache.LenUser":            {int64(7), "kraken"},
+		"TradesCache.Peek":               {btc, 1},
+		"TradesCache.PeekUser":           {int64(7), "kraken", 1},
+		"TradesCache.PopUser":            {int64(7), "kraken", wait},
+		"TradesCache.Push":               {tradeOf(btc, 1)},
+		"TradesCache.PushMany":           {tradesOf(btc, 1, 3)},
+		"TradesCache.PushManyUser":       {tradesOf(btc, 1, 3)},
+		"TradesCache.PushUser":           {tradeOf(btc, 1)},
+		"TradesCache.Status":             {"kraken"},
+		"TradesCache.StatusKeys":         {},
+		"TradesCache.Statuses":           {},
+		"TradesCache.Stream":             {btc},
+		"TradesCache.UpdateStatus":       {"kraken", t0},
+		"TradesCache.UpdateUserStatus":   {int64(7), t0},
+		"TradesCache.UserStatus":         {int64(7)},
+		"TradesCache.UserStatusKeys":     {},
+		"TradesCache.UserStatuses":       {},
 	}
 	got := make(map[string]error)
-	for _, cache := range []any{c.Base, c.Ticks} {
+	for _, cache := range []any{c.Base, c.Orders, c.Ticks, c.Trades} {
 		v := reflect.ValueOf(cache)
 		for i := range v.NumMethod() {
 			method := v.Type().Method(i)
@@ -219,6 +255,18 @@ func outcome(ctx context.Context, t *testing.T, name string, out []reflect.Value
 	case iter.Seq2[fulloncache.TickCrawler, error]:
 		return firstError(first)
 	case iter.Seq2[fulloncache.Update, error]:
+		return firstError(first)
+	case iter.Seq2[fulloncache.Order, error]:
+		return firstError(first)
+	case iter.Seq2[fulloncache.OrderUpdate, error]:
+		return firstError(first)
+	case iter.Seq2[fulloncache.Trade, error]:
+		return firstError(first)
+	case iter.Seq2[fulloncache.TradeUpdate, error]:
+		return firstError(first)
+	case iter.Seq2[fulloncache.TradeStatus, error]:
+		return firstError(first)
+	case iter.Seq2[fulloncache.UserTradeStatus, error]:
 		return firstError(first)
 	case <-chan fulloncache.UpdateOrErr:
 		select {
@@ -279,7 +327,7 @@ func TestCancelledContextsAndClosedClientsEverywhere(t *testing.T) {
 	}
 	// A stream's context ends the stream: that is no error.
 	check(cancelled, context.Canceled, map[string]error{
-		"TickCache.Stream": errEnded, "TickCache.StreamExchange": errEnded,
+		"OrdersCache.Watch": errEnded, "TradesCache.Stream": errEnded, "TickCache.Stream": errEnded, "TickCache.StreamExchange": errEnded,
 		"TickCache.Subscribe": errEnded, "TickCache.SubscribeExchange": errEnded,
 	})
 	if tick, err := c.Ticks.Get(testenv.Context(t), btc); err != nil || !tick.Price.Equal(dec("1")) {
