@@ -224,7 +224,7 @@ func TestConfigMalformed(t *testing.T) {
 		{vars{"CACHE_KEY_PREFIX": "é"}, "CACHE_KEY_PREFIX", "é", "letters"},
 		{vars{"CACHE_TTL_EXCHANGE": "0"}, "CACHE_TTL_EXCHANGE", "0s", "from 1s to 87600h0m0s"},
 		{vars{"CACHE_TTL_SYMBOL": "1ms"}, "CACHE_TTL_SYMBOL", "1ms", "from 1s"},
-		{vars{"CACHE_TTL_NEGATIVE": "2h"}, "CACHE_TTL_NEGATIVE", "2h", "from 10ms to 1h"},
+		{vars{"CACHE_TTL_NEGATIVE": "2h"}, "CACHE_TTL_NEGATIVE", "2h0m0s", "from 10ms to 1h"},
 		{vars{"CACHE_LOAD_TIMEOUT": "0.001"}, "CACHE_LOAD_TIMEOUT", "1ms", "from 10ms to 1h"},
 		{vars{"CACHE_TTL_ORDER": "1e9"}, "CACHE_TTL_ORDER", "1e9", duration},
 		{vars{"CACHE_TTL_ORDER_FINAL": "999999999"}, "CACHE_TTL_ORDER_FINAL", "277777h46m39s", "from 1s to 87600h0m0s"},

@@ -2,11 +2,15 @@ package fulloncache_test
 
 import (
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/fullon/fulloncache"
+	"github.com/fullon/fulloncache/internal/testenv"
 )
 
 // What is stored and is no order is named, by key and field, wherever it shows,
@@ -203,4 +207,107 @@ func TestOrderIndexIsMended(t *testing.T) {
 		_, err = c.Orders.ByExOrderID(s.ctx, "kraken", "ex-1")
 		wantErr(s, err, fulloncache.ErrNotFound)
 	})
+}
+
+// What finds an order is not believed.
+func TestOrderIndexesThatAreBehind(t *testing.T) {
+	corruptMode(t, func(s *suite, c *fulloncache.Client) {
+		o := orderAt("1", 0)
+		o.ExOrderID, o.Status = "ex-1", fulloncache.OrderFilled
+		must(s, c.Orders.Save(s.ctx, o))
+		s.do("HSET", s.key("order_ids", "kraken", ""), "ex:ex-0", "1")
+		_, err := c.Orders.ByExOrderID(s.ctx, "kraken", "ex-0")
+		wantErr(s, err, fulloncache.ErrNotFound, "ex-0")
+		s.do("ZADD", s.key("orders", "kraken", ""), "1", "1")
+		wantIDs(s, c.Orders.Open(s.ctx, "kraken"))
+		wantIDs(s, c.Orders.List(s.ctx, "kraken"), "1")
+	})
+}
+
+func TestOrderWatchCorruptMessage(t *testing.T) {
+	corruptMode(t, func(s *suite, c *fulloncache.Client) {
+		must(s, c.Orders.Save(s.ctx, orderAt("1", 0)))
+		w := watch(s, s.open(), "kraken", "1")
+		w.want(orderAt("1", 0))
+		channel, publish := "db0:"+s.key("order_status", "kraken", ":1"), "PUBLISH"
+		if s.mode.name == "cluster" {
+			publish = "SPUBLISH"
+		}
+		s.mode.admin(s, s.key("orders", "kraken", "")).Do(s, publish, channel, "garbage")
+		wantCorrupt(s, w.next().err, channel, "")
+		now, err := c.Orders.Update(s.ctx, change("1", 1, "", ""))
+		must(s, err)
+		w.want(now)
+	})
+}
+
+// What is gone and cannot be forgotten is logged, and tried again later.
+func TestOrderThatCannotBeForgotten(t *testing.T) {
+	corruptMode(t, func(s *suite, c *fulloncache.Client) {
+		var log syncBuffer
+		s.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		mine := s.open()
+		must(s, mine.Orders.Save(s.ctx, orderAt("1", 0)))
+		ids, open := s.key("order_ids", "kraken", ""), s.key("orders", "kraken", "")
+		s.do("DEL", s.key("order_status", "kraken", ":1"))
+		s.do("SET", ids, "x")
+		wantIDs(s, mine.Orders.Open(s.ctx, "kraken"))
+		testenv.Eventually(s, "log", func() (bool, string) {
+			text := log.String()
+			return strings.Contains(text, "still indexed") && strings.Contains(text, ids), text
+		})
+		s.do("DEL", ids)
+		testenv.Eventually(s, "the index to be mended", func() (bool, string) {
+			wantIDs(s, mine.Orders.Open(s.ctx, "kraken"))
+			n, err := s.mode.admin(s, open).Do(s, "ZCARD", open).AsInt64()
+			return n == 0 && err == nil, ""
+		})
+	})
+}
+
+// Several who notice at once leave it to one.
+func TestOrderIsForgottenOnce(t *testing.T) {
+	t.Parallel()
+	ctx := testenv.Context(t)
+	srv := testenv.NewRedis(t)
+	proxy := testenv.NewProxy(t, srv.Addr())
+	c := open(t, fulloncache.Config{URL: proxy.URL()})
+	must(t, c.Orders.Save(ctx, orderAt("1", 0)))
+	srv.Do(t, "DEL", "order_status:kraken:1")
+	proxy.Slow(100 * time.Millisecond)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range c.Orders.Open(ctx, "kraken") {
+				t.Error("it is gone")
+			}
+		})
+	}
+	wg.Wait()
+	testenv.Eventually(t, "the index to be mended", func() (bool, string) {
+		n, err := srv.Do(t, "ZCARD", "orders:kraken").AsInt64()
+		return n == 0 && err == nil, ""
+	})
+	if n := commandCounts(t, srv)["zrem"]; n != 2+1 { // Save takes it out of the final ones
+		t.Errorf("it was taken out of the indexes with %d ZREM", n)
+	}
+}
+
+// Whatever the feed is reading when the connection breaks, it says so.
+func TestWatchConnectionBreaks(t *testing.T) {
+	t.Parallel()
+	ctx := testenv.Context(t)
+	srv := testenv.NewRedis(t)
+	must(t, open(t, fulloncache.Config{URL: srv.URL()}).Orders.Save(ctx, orderAt("1", 0)))
+	for word, follow := range map[string]func(c *fulloncache.Client) error{
+		"\nZRANGE\r":  func(c *fulloncache.Client) error { return watch(t, c, "kraken").next().err },
+		"\nHGETALL\r": func(c *fulloncache.Client) error { return watch(t, c, "kraken", "1").next().err },
+		"\nHMGET\r":   func(c *fulloncache.Client) error { return followTrades(t, c, btc).next().err },
+	} {
+		c := open(t, fulloncache.Config{URL: cutter(t, srv.Addr(), word)})
+		if err := follow(c); !errors.Is(err, fulloncache.ErrUnavailable) {
+			t.Errorf("%q: %v", word, err)
+		}
+		c.Close()
+	}
 }

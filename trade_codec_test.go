@@ -111,7 +111,7 @@ func TestDecodeTradeRefuses(t *testing.T) {
 	}
 	// What is written otherwise, or is of a later version, is read.
 	for field, value := range map[string]string{
-		"volume": `"2.0"`, "roi": `"-1"`, "fee": "-1e-1", "time": `"2024-03-01T00:59:59.000000001+01:00"`, "later": `{"a":[1]}`, "side": `"b\u0075y"`,
+		"volume": `"2.0"`, "roi": `"-1"`, "fee": "-1e-1", "time": `"2024-03-01T00:59:59.000000001+01:00"`, "later": `{"a":[1]}`, "later still": "1", "side": `"b\u0075y"`,
 	} {
 		got, err := decodeTrade(spoil(t, field, value))
 		if err != nil || !got.Equal(goodTrade()) {
