@@ -197,7 +197,9 @@ func TestOrderIndexIsMended(t *testing.T) {
 			must(s, w.next().err)
 		}
 		s.do("DEL", s.key("order_status", "kraken", ":1"))
-		wantIDs(s, c.Orders.Open(s.ctx, "kraken"), "2")
+		two := orderAt("2", 0)
+		two.ExOrderID = "ex-2"
+		watch(s, s.open(), "kraken").want(two)
 		w.wantDeleted("kraken", "1")
 		open := s.key("orders", "kraken", "")
 		n, err := s.mode.admin(s, open).Do(s, "ZCARD", open).AsInt64()
