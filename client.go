@@ -70,7 +70,15 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 		}
 	}
 	connection := newObserver("connection", cfg)
-	var c atomic.Pointer[Client] // events come before it is there
+	var c atomic.Pointer[Client] // events and losses come before it is there
+	// A server that was away may have come back with older data, or another in its
+	// place. Nobody needs to have missed it.
+	distrust := func() {
+		if c := c.Load(); c != nil {
+			c.Exchanges.distrust()
+			c.Symbols.cache.Distrust()
+		}
+	}
 	db, err := kv.Open(ctx, kv.Options{
 		Network: to.network, Addrs: to.addrs,
 		Username: to.username, Password: to.password, DB: to.db, TLS: encryption,
@@ -83,12 +91,12 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 		},
 		Closed: ErrClosed,
 		OnEvent: func(e kv.Event, subject string, err error) {
-			if c := c.Load(); c != nil && e == kv.Reconnected {
-				c.Exchanges.distrust()
-				c.Symbols.cache.Distrust()
+			if e == kv.Reconnected {
+				distrust()
 			}
 			connection.event(eventKinds[e], subject, err)
 		},
+		OnLost: distrust,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to redis at %v: %w", to.addrs, err)

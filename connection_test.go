@@ -146,51 +146,82 @@ func every(ctx context.Context, t *testing.T, c *fulloncache.Client) map[string]
 	t.Helper()
 	wait := 50 * time.Millisecond
 	arguments := map[string][]any{
-		"BaseCache.Clear":             {},
-		"BaseCache.Health":            {},
-		"BaseCache.Keys":              {"*"},
-		"BaseCache.Ping":              {},
-		"BaseCache.PopGlobalError":    {wait},
-		"BaseCache.PushGlobalError":   {fulloncache.GlobalError{Component: "test", Message: "message"}},
-		"OrdersCache.ByExOrderID":     {"kraken", "OX-1"},
-		"OrdersCache.Delete":          {"kraken", "1"},
-		"OrdersCache.Get":             {"kraken", "1"},
-		"OrdersCache.List":            {"kraken"},
-		"OrdersCache.Open":            {"kraken"},
-		"OrdersCache.PeekOpenOrders":  {"spot", 1},
-		"OrdersCache.PopOpenOrder":    {"spot", wait},
-		"OrdersCache.PushOpenOrder":   {"spot", "1"},
-		"OrdersCache.QueueLength":     {"spot"},
-		"OrdersCache.Save":            {orderAt("1", 0)},
-		"OrdersCache.Status":          {"kraken", "1"},
-		"OrdersCache.Update":          {orderAt("1", 0)},
-		"OrdersCache.Watch":           {"kraken"},
-		"TickCache.All":               {},
-		"TickCache.Any":               {"BTC/USD"},
-		"TickCache.Beat":              {"kraken"},
-		"TickCache.Crawlers":          {},
-		"TickCache.Delete":            {btc},
-		"TickCache.DeleteCrawler":     {"kraken", "name"},
-		"TickCache.DeleteExchange":    {"kraken"},
-		"TickCache.DropDust":          {"BTC", dec("0.000001")},
-		"TickCache.Exchanges":         {},
-		"TickCache.Get":               {btc},
-		"TickCache.GetMany":           {[]fulloncache.Market{btc, eth}},
-		"TickCache.List":              {"kraken"},
-		"TickCache.Mirror":            {"kraken"},
-		"TickCache.Next":              {btc},
-		"TickCache.Price":             {"BTC/USD"},
-		"TickCache.RoundPrice":        {btc, dec("1.5")},
-		"TickCache.RoundSize":         {btc, dec("1.5")},
-		"TickCache.Set":               {tickOf(btc, "2", 1)},
-		"TickCache.SetCrawler":        {fulloncache.TickCrawler{Exchange: "kraken", Name: "name", Config: []byte("{}")}},
-		"TickCache.SetMany":           {[]fulloncache.Tick{tickOf(btc, "2", 1), tickOf(eth, "1", 1)}},
-		"TickCache.Stream":            {btc},
-		"TickCache.StreamExchange":    {"kraken"},
-		"TickCache.Subscribe":         {btc},
-		"TickCache.SubscribeExchange": {"kraken"},
-		"TickCache.Symbols":           {"kraken"},
-
+		"BaseCache.Clear":                {},
+		"BaseCache.Health":               {},
+		"BaseCache.Keys":                 {"*"},
+		"BaseCache.Ping":                 {},
+		"BaseCache.PopGlobalError":       {wait},
+		"BaseCache.PushGlobalError":      {fulloncache.GlobalError{Component: "test", Message: "message"}},
+		"ExchangeCache.Add":              {fulloncache.Exchange{UserID: 1, CatExchangeID: 1, Name: "name"}},
+		"ExchangeCache.AddCatalogue":     {fulloncache.CatExchange{Name: "kraken"}},
+		"ExchangeCache.ByName":           {"kraken"},
+		"ExchangeCache.ByUser":           {int64(1)},
+		"ExchangeCache.Catalogue":        {},
+		"ExchangeCache.CatalogueID":      {"kraken"},
+		"ExchangeCache.CatalogueName":    {int64(1)},
+		"ExchangeCache.Delete":           {int64(1)},
+		"ExchangeCache.DeleteCatalogue":  {int64(1)},
+		"ExchangeCache.Get":              {int64(1)},
+		"ExchangeCache.Invalidate":       {int64(1)},
+		"ExchangeCache.InvalidateAll":    {},
+		"ExchangeCache.InvalidateUser":   {int64(1)},
+		"ExchangeCache.Params":           {"kraken"},
+		"ExchangeCache.PopWSError":       {"kraken", wait},
+		"ExchangeCache.PushWSError":      {fulloncache.WSError{Exchange: "kraken", Message: "message"}},
+		"ExchangeCache.Update":           {fulloncache.Exchange{ID: 1, UserID: 1, CatExchangeID: 1, Name: "name"}},
+		"ExchangeCache.UpdateCatalogue":  {fulloncache.CatExchange{ID: 1, Name: "kraken"}},
+		"OrdersCache.ByExOrderID":        {"kraken", "OX-1"},
+		"OrdersCache.Delete":             {"kraken", "1"},
+		"OrdersCache.Get":                {"kraken", "1"},
+		"OrdersCache.List":               {"kraken"},
+		"OrdersCache.Open":               {"kraken"},
+		"OrdersCache.PeekOpenOrders":     {"spot", 1},
+		"OrdersCache.PopOpenOrder":       {"spot", wait},
+		"OrdersCache.PushOpenOrder":      {"spot", "1"},
+		"OrdersCache.QueueLength":        {"spot"},
+		"OrdersCache.Save":               {orderAt("1", 0)},
+		"OrdersCache.Status":             {"kraken", "1"},
+		"OrdersCache.Update":             {orderAt("1", 0)},
+		"OrdersCache.Watch":              {"kraken"},
+		"SymbolCache.Add":                {symbolOf(btc)},
+		"SymbolCache.Delete":             {btc},
+		"SymbolCache.Exists":             {btc},
+		"SymbolCache.Get":                {btc},
+		"SymbolCache.GetByID":            {int64(1), "BTC/USD"},
+		"SymbolCache.Invalidate":         {"kraken"},
+		"SymbolCache.InvalidateAll":      {},
+		"SymbolCache.List":               {"kraken"},
+		"SymbolCache.ListByID":           {int64(1)},
+		"SymbolCache.Precision":          {btc},
+		"SymbolCache.Refresh":            {"kraken"},
+		"SymbolCache.Search":             {"btc"},
+		"SymbolCache.Update":             {symbolOf(btc)},
+		"SymbolCache.Upsert":             {[]fulloncache.Symbol{symbolOf(btc)}},
+		"TickCache.All":                  {},
+		"TickCache.Any":                  {"BTC/USD"},
+		"TickCache.Beat":                 {"kraken"},
+		"TickCache.Crawlers":             {},
+		"TickCache.Delete":               {btc},
+		"TickCache.DeleteCrawler":        {"kraken", "name"},
+		"TickCache.DeleteExchange":       {"kraken"},
+		"TickCache.DropDust":             {"BTC", dec("0.000001")},
+		"TickCache.Exchanges":            {},
+		"TickCache.Get":                  {btc},
+		"TickCache.GetMany":              {[]fulloncache.Market{btc, eth}},
+		"TickCache.List":                 {"kraken"},
+		"TickCache.Mirror":               {"kraken"},
+		"TickCache.Next":                 {btc},
+		"TickCache.Price":                {"BTC/USD"},
+		"TickCache.RoundPrice":           {btc, dec("1.5")},
+		"TickCache.RoundSize":            {btc, dec("1.5")},
+		"TickCache.Set":                  {tickOf(btc, "2", 1)},
+		"TickCache.SetCrawler":           {fulloncache.TickCrawler{Exchange: "kraken", Name: "name", Config: []byte("{}")}},
+		"TickCache.SetMany":              {[]fulloncache.Tick{tickOf(btc, "2", 1), tickOf(eth, "1", 1)}},
+		"TickCache.Stream":               {btc},
+		"TickCache.StreamExchange":       {"kraken"},
+		"TickCache.Subscribe":            {btc},
+		"TickCache.SubscribeExchange":    {"kraken"},
+		"TickCache.Symbols":              {"kraken"},
 		"TradesCache.DeleteStatuses":     {},
 		"TradesCache.DeleteUserStatuses": {int64(7)},
 		"TradesCache.Drain":              {btc, 1},
@@ -215,7 +246,7 @@ func every(ctx context.Context, t *testing.T, c *fulloncache.Client) map[string]
 		"TradesCache.UserStatuses":       {},
 	}
 	got := make(map[string]error)
-	for _, cache := range []any{c.Base, c.Orders, c.Ticks, c.Trades} {
+	for _, cache := range []any{c.Base, c.Exchanges, c.Orders, c.Symbols, c.Ticks, c.Trades} {
 		v := reflect.ValueOf(cache)
 		for i := range v.NumMethod() {
 			method := v.Type().Method(i)
@@ -309,7 +340,11 @@ func (contextual) Precision(ctx context.Context, _ fulloncache.Market) (fullonca
 
 func TestCancelledContextsAndClosedClientsEverywhere(t *testing.T) {
 	t.Parallel()
-	c := open(t, fulloncache.Config{URL: testenv.Redis(t).URL(), KeyPrefix: testenv.Prefix(t), Precision: contextual{}})
+	rec, w := memory(t).under()
+	c := open(t, fulloncache.Config{
+		URL: testenv.Redis(t).URL(), KeyPrefix: testenv.Prefix(t), Precision: contextual{},
+		ExchangeStore: rec.exchanges, SymbolStore: rec.symbols,
+	})
 	must(t, c.Ticks.Set(testenv.Context(t), tickOf(btc, "1", 0)))
 	cancelled, cancel := context.WithCancel(testenv.Context(t))
 	cancel()
@@ -335,6 +370,9 @@ func TestCancelledContextsAndClosedClientsEverywhere(t *testing.T) {
 	}
 	c.Close()
 	check(testenv.Context(t), fulloncache.ErrClosed, map[string]error{"TickCache.RoundPrice": nil, "TickCache.RoundSize": nil})
+	if w.calls() != 0 {
+		t.Errorf("the record was asked %d times", w.calls())
+	}
 	c.Close()
 }
 

@@ -17,7 +17,20 @@
 // # The caches
 //
 // A [Client] has one field per cache: [Client.Base] for health, keys and the
-// queue of errors, [Client.Ticks] for live prices.
+// queue of errors, [Client.Ticks] for live prices, [Client.Symbols] and
+// [Client.Exchanges] for what the database knows of symbols, exchanges and
+// accounts.
+//
+// # What the database knows
+//
+// PostgreSQL, or a SQLite file, stays the record: the package orm opens it, and
+// [Config].ExchangeStore and [Config].SymbolStore put it behind the caches. It is
+// asked once for all processes; then each answers from memory.
+//
+//	db, err := orm.Open(ctx, os.Getenv("DATABASE_URL"))
+//	cfg.ExchangeStore, cfg.SymbolStore = db.Exchanges, db.Symbols
+//	c, err := fulloncache.New(ctx, cfg)
+//	s, err := c.Symbols.Get(ctx, btc)
 //
 // # Three ways to a price
 //
@@ -38,6 +51,10 @@
 //   - A stream or mirror survives silence, reconnects, failovers and restarts:
 //     after each, the current state comes first. Nothing is lost but ticks that
 //     were replaced meanwhile.
+//   - A row that was changed through a cache is not read from any cache
+//     afterwards, even if the process that changed it died in between; one that was
+//     changed in PostgreSQL by other means is not, once orm's Listen has heard of it.
+//     With the database down, what is cached is still answered, with its age.
 //   - Every call is bounded by its context and by a timeout; a server that is down
 //     is not asked again and again (a circuit breaker).
 //   - Close leaves no goroutine; nothing is global; importing does nothing.
@@ -45,7 +62,8 @@
 // # What it does not promise
 //
 // Redis replicates asynchronously: a failover can lose the last moments of
-// writes, which feeds write again. Ages are computed with this machine's clock:
+// writes, which feeds write again. A near cache that hears nothing from its
+// server believes what it has for [Config].NearMaxStaleness. Ages are computed with this machine's clock:
 // keep clocks in step ([BaseCache.Health] tells the offset). A breaker, a near
 // cache and a mirror are of one process.
 //

@@ -17,8 +17,8 @@ var (
 	ErrStale = errors.New("stale")
 	// ErrOutdated says that the write is older than what is stored; nothing was changed.
 	ErrOutdated = errors.New("outdated: a newer value is stored")
-	// ErrFinal says that the write would reopen a final order, or make one final in
-	// another way; nothing was changed.
+	// ErrFinal says that an order is closed, canceled, rejected, expired or failed,
+	// and stays so; nothing was changed.
 	ErrFinal = errors.New("final: the order can no longer change")
 	// ErrQueueFull says that a queue holds as much as it may; nothing was added. Try
 	// again once its consumers have caught up.

@@ -151,7 +151,20 @@ func excerpt(text string) string {
 	return fmt.Sprintf("%q", text)
 }
 
+// storedMarket refuses a market that the database cannot hold.
+func storedMarket(m Market) error {
+	if err := storedName("exchange", m.Exchange); err != nil {
+		return err
+	}
+	return storedName("symbol", m.Symbol)
+}
+
 // storable reports whether the database can hold a text.
 func storable(text string) bool {
-	return utf8.ValidString(text) && !strings.Contains(text, "\x00")
+	for i := range len(text) {
+		if c := text[i]; c == 0 || c >= utf8.RuneSelf {
+			return utf8.ValidString(text) && !strings.Contains(text, "\x00")
+		}
+	}
+	return true
 }

@@ -1,6 +1,7 @@
 package fulloncache
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,7 +32,8 @@ type ExchangeCache struct {
 	*observer
 	store     ExchangeStore
 	keys      keys.Space
-	accounts  *aside.Cache[[]Exchange]
+	accounts  *aside.Cache[[]Exchange] // one each
+	users     *aside.Cache[[]Exchange] // a user's
 	catalogue *aside.Cache[*catalogue]
 	ttl       time.Duration
 	negative  time.Duration
@@ -47,14 +49,26 @@ type catalogue struct {
 
 func newExchangeCache(cfg Config, db *kv.Client, space keys.Space) *ExchangeCache {
 	o := newObserver("exchange", cfg)
+	accounts := func(name string, decode func(key string, elements map[string]string) ([]Exchange, error)) *aside.Cache[[]Exchange] {
+		return aside.New(db, aside.Options[[]Exchange]{
+			Name: name, Generation: space.ExchangeGeneration(),
+			TTL: cfg.TTLExchange, NegativeTTL: cfg.TTLNegative, LoadTimeout: cfg.LoadTimeout, NearSize: cfg.NearMaxEntries,
+			Decode: decode, OnEvent: o.aside,
+		})
+	}
 	return &ExchangeCache{
 		observer: o,
 		store:    cfg.ExchangeStore,
 		keys:     space,
-		accounts: aside.New(db, aside.Options[[]Exchange]{
-			Name: "exchanges", Generation: space.ExchangeGeneration(),
-			TTL: cfg.TTLExchange, NegativeTTL: cfg.TTLNegative, LoadTimeout: cfg.LoadTimeout, NearSize: cfg.NearMaxEntries,
-			Decode: decodeExchanges, OnEvent: o.aside,
+		accounts: accounts("exchanges", func(key string, elements map[string]string) ([]Exchange, error) {
+			list, err := decodeExchanges(elements, func(e Exchange) bool { return space.Exchange(e.ID) == key })
+			if err == nil && len(list) == 0 {
+				err = errors.New("it holds no account")
+			}
+			return list, err
+		}),
+		users: accounts("users' exchanges", func(key string, elements map[string]string) ([]Exchange, error) {
+			return decodeExchanges(elements, func(e Exchange) bool { return space.UserExchanges(e.UserID) == key })
 		}),
 		catalogue: aside.New(db, aside.Options[*catalogue]{
 			Name: "catalogue", Generation: space.ExchangeGeneration(),
@@ -67,8 +81,8 @@ func newExchangeCache(cfg Config, db *kv.Client, space keys.Space) *ExchangeCach
 	}
 }
 
-// decodeExchanges reads the elements of an entry of accounts.
-func decodeExchanges(elements map[string]string) ([]Exchange, error) {
+// decodeExchanges reads the elements of an entry of accounts that belong there.
+func decodeExchanges(elements map[string]string, belongs func(Exchange) bool) ([]Exchange, error) {
 	list := make([]Exchange, 0, len(elements))
 	for id, text := range elements {
 		var e Exchange
@@ -76,19 +90,19 @@ func decodeExchanges(elements map[string]string) ([]Exchange, error) {
 		if err == nil {
 			err = e.Validate()
 		}
-		if err == nil && strconv.FormatInt(e.ID, 10) != id {
-			err = fmt.Errorf("it is of %d", e.ID)
+		if err == nil && (strconv.FormatInt(e.ID, 10) != id || !belongs(e)) {
+			err = fmt.Errorf("it is account %d of user %d", e.ID, e.UserID)
 		}
 		if err != nil {
 			return nil, &elementError{id, err}
 		}
 		list = append(list, e)
 	}
-	slices.SortFunc(list, func(a, b Exchange) int { return int(a.ID - b.ID) })
+	slices.SortFunc(list, func(a, b Exchange) int { return cmp.Compare(a.ID, b.ID) })
 	return list, nil
 }
 
-func decodeCatalogue(elements map[string]string) (*catalogue, error) {
+func decodeCatalogue(_ string, elements map[string]string) (*catalogue, error) {
 	c := &catalogue{sorted: make([]CatExchange, 0, len(elements)), byName: make(map[string]int), byID: make(map[int64]int)}
 	for name, text := range elements {
 		var e CatExchange
@@ -124,23 +138,27 @@ func rows[T any](list []T, name func(T) string) (map[string]string, bool, error)
 	return m, true, nil
 }
 
-// read returns an entry of accounts.
-func (c *ExchangeCache) read(ctx context.Context, call *call, key string, load func(ctx context.Context) ([]Exchange, error)) ([]Exchange, error) {
-	e, err := c.accounts.Get(ctx, key, func(ctx context.Context) (map[string]string, bool, error) {
-		if c.store == nil {
-			return nil, false, errNoStore("ExchangeStore")
-		}
-		list, err := load(ctx)
+// loader makes a load of a query that returns rows; nil without a store.
+func loader[T any](c *ExchangeCache, query func(ctx context.Context) ([]T, error), name func(T) string) aside.Load {
+	if c.store == nil {
+		return nil
+	}
+	return func(ctx context.Context) (map[string]string, bool, error) {
+		list, err := query(ctx)
 		if err != nil {
-			found, err := absentRow(err)
-			return nil, found, err
+			return absentRow(err)
 		}
-		return rows(list, func(e Exchange) string { return strconv.FormatInt(e.ID, 10) })
-	})
+		return rows(list, name)
+	}
+}
+
+// read returns an entry of accounts.
+func (c *ExchangeCache) read(ctx context.Context, call *call, from *aside.Cache[[]Exchange], key string, query func(ctx context.Context) ([]Exchange, error)) ([]Exchange, error) {
+	e, err := from.Get(ctx, key, loader(c, query, func(e Exchange) string { return strconv.FormatInt(e.ID, 10) }))
 	call.near(e.Hit)
 	switch {
 	case err != nil:
-		return nil, loadError(err)
+		return nil, loadError(err, "ExchangeStore")
 	case e.Absent:
 		return nil, ErrNotFound
 	}
@@ -159,16 +177,12 @@ func (c *ExchangeCache) Get(ctx context.Context, id int64) (e Exchange, err erro
 	if err := validID("ex_id", id, 1); err != nil {
 		return e, err
 	}
-	key := c.keys.Exchange(id)
-	list, err := c.read(ctx, &call, key, func(ctx context.Context) ([]Exchange, error) {
+	list, err := c.read(ctx, &call, c.accounts, c.keys.Exchange(id), func(ctx context.Context) ([]Exchange, error) {
 		e, err := c.store.ByID(ctx, id)
 		return []Exchange{e}, err
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return e, fmt.Errorf("exchange account %d: %w", id, err)
-	case len(list) != 1 || list[0].ID != id:
-		return e, &CorruptError{Key: key, Err: fmt.Errorf("it does not hold account %d", id)}
 	}
 	return list[0], nil
 }
@@ -180,7 +194,7 @@ func (c *ExchangeCache) ByUser(ctx context.Context, user int64) (list []Exchange
 	if err := validID("uid", user, 1); err != nil {
 		return nil, err
 	}
-	list, err = c.read(ctx, &call, c.keys.UserExchanges(user), func(ctx context.Context) ([]Exchange, error) {
+	list, err = c.read(ctx, &call, c.users, c.keys.UserExchanges(user), func(ctx context.Context) ([]Exchange, error) {
 		return c.store.ByUser(ctx, user)
 	})
 	if err != nil {
@@ -189,54 +203,51 @@ func (c *ExchangeCache) ByUser(ctx context.Context, user int64) (list []Exchange
 	return list, nil
 }
 
-// all returns the catalogue, and when it was loaded: within that time, if one is
-// given.
-func (c *ExchangeCache) all(ctx context.Context, call *call, within time.Duration) (*catalogue, time.Time, error) {
-	e, err := c.catalogue.GetWithin(ctx, c.keys.CatExchanges(), within, func(ctx context.Context) (map[string]string, bool, error) {
-		if c.store == nil {
-			return nil, false, errNoStore("ExchangeStore")
-		}
-		list, err := c.store.Catalogue(ctx)
-		if err != nil {
-			return nil, false, err
-		}
-		return rows(list, func(e CatExchange) string { return e.Name })
-	})
+// all returns the catalogue's entry: one that was loaded within that time, if one
+// is given and the database answers.
+func (c *ExchangeCache) all(ctx context.Context, call *call, within time.Duration) (aside.Entry[*catalogue], error) {
+	load := loader(c, func(ctx context.Context) ([]CatExchange, error) { return c.store.Catalogue(ctx) },
+		func(e CatExchange) string { return e.Name })
+	e, err := c.catalogue.GetWithin(ctx, c.keys.CatExchanges(), within, load)
 	call.near(e.Hit)
-	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("catalogue of exchanges: %w", loadError(err))
+	switch {
+	case err != nil:
+		return e, fmt.Errorf("catalogue of exchanges: %w", loadError(err, "ExchangeStore"))
+	case e.Absent:
+		e.Value = &catalogue{}
 	}
-	return e.Value, e.Loaded, nil
+	return e, nil
 }
 
 // find returns the exchange of the catalogue that index finds. One that is not
 // there may be new: all who ask share one query per TTLNegative.
 func (c *ExchangeCache) find(ctx context.Context, call *call, index func(*catalogue) (int, bool)) (CatExchange, error) {
-	for _, within := range []time.Duration{0, c.negative} {
-		all, loaded, err := c.all(ctx, call, within)
-		if err != nil {
+	var all aside.Entry[*catalogue]
+	for _, within := range [...]time.Duration{0, c.negative} {
+		var err error
+		if all, err = c.all(ctx, call, within); err != nil {
 			return CatExchange{}, err
 		}
-		if i, ok := index(all); ok {
-			e := all.sorted[i]
-			e.Loaded = loaded
+		if i, ok := index(all.Value); ok {
+			e := all.Value.sorted[i]
+			e.Loaded = all.Loaded
 			return e, nil
 		}
 	}
-	return CatExchange{}, ErrNotFound
+	return CatExchange{}, lacking(all.Outdated, c.keys.CatExchanges(), all.Loaded)
 }
 
 // Catalogue returns all exchanges of the catalogue in the order of their names.
 func (c *ExchangeCache) Catalogue(ctx context.Context) (list []CatExchange, err error) {
 	call := c.begin(ctx, "exchange.catalogue", Market{})
 	defer func() { call.end(ctx, err) }()
-	all, loaded, err := c.all(ctx, &call, 0)
+	all, err := c.all(ctx, &call, 0)
 	if err != nil {
 		return nil, err
 	}
-	list = slices.Clone(all.sorted)
+	list = slices.Clone(all.Value.sorted)
 	for i := range list {
-		list[i].Loaded = loaded
+		list[i].Loaded = all.Loaded
 	}
 	return list, nil
 }
@@ -250,7 +261,7 @@ func (c *ExchangeCache) ByName(ctx context.Context, name string) (e CatExchange,
 }
 
 func (c *ExchangeCache) byName(ctx context.Context, call *call, name string) (CatExchange, error) {
-	if err := validName("exchange", name); err != nil {
+	if err := storedName("exchange", name); err != nil {
 		return CatExchange{}, err
 	}
 	e, err := c.find(ctx, call, func(all *catalogue) (int, bool) { i, ok := all.byName[name]; return i, ok })
@@ -314,8 +325,9 @@ func (c *ExchangeCache) Add(ctx context.Context, e Exchange) (stored Exchange, e
 	if err != nil {
 		return stored, err
 	}
-	// Somebody may have asked for its id when nobody had it.
-	if err := c.accounts.Invalidate(ctx, c.keys.Exchange(stored.ID)); err != nil {
+	// Somebody may have asked for its id when nobody had it. Whoever added it may
+	// have given up meanwhile.
+	if err := c.accounts.Invalidate(context.WithoutCancel(ctx), c.keys.Exchange(stored.ID)); err != nil {
 		return stored, fmt.Errorf("account %d is stored, but may be unknown for %s: %w", stored.ID, c.negative, err)
 	}
 	return stored, nil
@@ -355,12 +367,14 @@ func (c *ExchangeCache) Delete(ctx context.Context, id int64) (err error) {
 	if c.store == nil {
 		return errNoStore("ExchangeStore")
 	}
-	e, err := c.store.ByID(ctx, id) // whose it is
-	if err != nil {
-		return err
-	}
-	return c.accounts.Write(ctx, []string{c.keys.Exchange(id), c.keys.UserExchanges(e.UserID)}, func(ctx context.Context) error {
-		return c.store.Delete(ctx, id)
+	return c.accounts.Write(ctx, []string{c.keys.Exchange(id)}, func(ctx context.Context) error {
+		e, err := c.store.ByID(ctx, id) // whose it is
+		if err != nil {
+			return err
+		}
+		return c.users.Write(ctx, []string{c.keys.UserExchanges(e.UserID)}, func(ctx context.Context) error {
+			return c.store.Delete(ctx, id)
+		})
 	})
 }
 
@@ -376,7 +390,8 @@ func (c *ExchangeCache) AddCatalogue(ctx context.Context, e CatExchange) (stored
 	if c.store == nil {
 		return stored, errNoStore("ExchangeStore")
 	}
-	err = c.writeCatalogue(ctx, []string{e.Name}, func(ctx context.Context) (err error) {
+	// Somebody may have asked for its symbols when nobody had it.
+	err = c.catalogue.Write(ctx, []string{c.keys.CatExchanges(), c.keys.Symbols(e.Name)}, func(ctx context.Context) (err error) {
 		stored, err = c.store.AddCatalogue(ctx, e)
 		return err
 	})
@@ -393,50 +408,52 @@ func (c *ExchangeCache) UpdateCatalogue(ctx context.Context, e CatExchange) (sto
 	if err := e.Validate(); err != nil {
 		return stored, err
 	}
-	was, err := c.inCatalogue(ctx, e.ID)
-	if err != nil {
-		return stored, err
-	}
-	err = c.writeCatalogue(ctx, []string{was.Name, e.Name}, func(ctx context.Context) (err error) {
+	update := func(ctx context.Context) (err error) {
 		stored, err = c.store.UpdateCatalogue(ctx, e)
 		return err
+	}
+	renamed := false
+	err = c.writeCatalogue(ctx, e.ID, func(ctx context.Context, was string) error {
+		if renamed = was != e.Name; !renamed {
+			return update(ctx)
+		}
+		return c.catalogue.Write(ctx, []string{c.keys.Symbols(e.Name)}, update)
 	})
-	if err != nil || was.Name == e.Name {
+	if !renamed {
 		return stored, err
 	}
-	if err := c.accounts.InvalidateAll(ctx); err != nil {
-		return stored, fmt.Errorf("exchange %d is renamed, but accounts may carry its old name for %s: %w", e.ID, c.ttl, err)
+	// The outcome of a write that fails may be unknown, and whoever wanted it may
+	// have given up: the accounts go all the same.
+	if all := c.accounts.InvalidateAll(context.WithoutCancel(ctx)); all != nil {
+		err = errors.Join(err, fmt.Errorf("accounts may carry the old name of exchange %d for %s: %w", e.ID, c.ttl, all))
 	}
-	return stored, nil
+	return stored, err
 }
 
-// inCatalogue asks the database for an exchange of the catalogue.
-func (c *ExchangeCache) inCatalogue(ctx context.Context, id int64) (CatExchange, error) {
+// writeCatalogue runs write, which changes or deletes an exchange of the
+// catalogue. Meanwhile nothing is cached of the catalogue, nor of the symbols of
+// the name that the exchange had.
+func (c *ExchangeCache) writeCatalogue(ctx context.Context, id int64, write func(ctx context.Context, was string) error) error {
 	if err := validID("cat_ex_id", id, 1); err != nil {
-		return CatExchange{}, err
+		return err
 	}
 	if c.store == nil {
-		return CatExchange{}, errNoStore("ExchangeStore")
+		return errNoStore("ExchangeStore")
 	}
-	list, err := c.store.Catalogue(ctx)
-	if err != nil {
-		return CatExchange{}, err
-	}
-	i := slices.IndexFunc(list, func(e CatExchange) bool { return e.ID == id })
-	if i < 0 {
-		return CatExchange{}, fmt.Errorf("exchange %d: %w", id, ErrNotFound)
-	}
-	return list[i], nil
-}
-
-// writeCatalogue guards what is cached of the catalogue, and of the symbols of
-// the exchanges that come or go, while write changes it.
-func (c *ExchangeCache) writeCatalogue(ctx context.Context, exchanges []string, write func(ctx context.Context) error) error {
-	guarded := []string{c.keys.CatExchanges()}
-	for _, exchange := range slices.Compact(exchanges) {
-		guarded = append(guarded, c.keys.Symbols(exchange))
-	}
-	return c.catalogue.Write(ctx, guarded, write)
+	return c.catalogue.Write(ctx, []string{c.keys.CatExchanges()}, func(ctx context.Context) error {
+		list, err := c.store.Catalogue(ctx)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(list, func(e CatExchange) bool { return e.ID == id })
+		if i < 0 {
+			return fmt.Errorf("exchange %d: %w", id, ErrNotFound)
+		}
+		was := list[i].Name
+		return c.catalogue.Write(ctx, []string{c.keys.Symbols(was)}, func(ctx context.Context) error {
+			return write(ctx, was)
+		})
+	})
 }
 
 // DeleteCatalogue deletes an exchange and its parameters from the database's
@@ -445,11 +462,7 @@ func (c *ExchangeCache) writeCatalogue(ctx context.Context, exchanges []string, 
 func (c *ExchangeCache) DeleteCatalogue(ctx context.Context, id int64) (err error) {
 	call := c.begin(ctx, "exchange.delete_catalogue", Market{})
 	defer func() { call.end(ctx, err) }()
-	was, err := c.inCatalogue(ctx, id)
-	if err != nil {
-		return err
-	}
-	return c.writeCatalogue(ctx, []string{was.Name}, func(ctx context.Context) error {
+	return c.writeCatalogue(ctx, id, func(ctx context.Context, _ string) error {
 		return c.store.DeleteCatalogue(ctx, id)
 	})
 }
@@ -486,12 +499,13 @@ func (c *ExchangeCache) invalidate(ctx context.Context, what string, ids []int64
 func (c *ExchangeCache) InvalidateAll(ctx context.Context) (err error) {
 	call := c.begin(ctx, "exchange.invalidate_all", Market{})
 	defer func() { call.end(ctx, err) }()
-	return errors.Join(c.accounts.InvalidateAll(ctx), c.catalogue.InvalidateAll(ctx))
+	return c.accounts.InvalidateAll(ctx) // all are of one generation
 }
 
 // distrust makes what is cached due for a reload.
 func (c *ExchangeCache) distrust() {
 	c.accounts.Distrust()
+	c.users.Distrust()
 	c.catalogue.Distrust()
 }
 

@@ -2,6 +2,7 @@ package fulloncache
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -64,6 +65,22 @@ func (s OrderStatus) Canonical() (status OrderStatus, ok bool) {
 		return lower, true
 	}
 	return s, false
+}
+
+// Spellings returns all that [OrderStatus.Canonical] takes for the status, in
+// lower case, its own first. An unknown status has one.
+func (s OrderStatus) Spellings() []string {
+	c, ok := s.Canonical()
+	if !ok {
+		return []string{strings.ToLower(string(s))}
+	}
+	spellings := []string{string(c)}
+	for _, synonym := range slices.Sorted(maps.Keys(statusSynonyms)) {
+		if statusSynonyms[synonym] == c {
+			spellings = append(spellings, synonym)
+		}
+	}
+	return spellings
 }
 
 // Is reports whether both are the same status, however they are spelt.

@@ -114,7 +114,7 @@ func TestOrderOddNames(t *testing.T) {
 		wantOrder(s, got, err, o)
 		got, err = c.Orders.ByExOrderID(s.ctx, o.Exchange, o.ExOrderID)
 		wantOrder(s, got, err, o)
-		w := watch(s, s.open(), o.Exchange, o.ID)
+		w := watchOrders(s, s.open(), o.Exchange, o.ID)
 		w.want(o)
 		wantIDs(s, c.Orders.Open(s.ctx, o.Exchange), o.ID)
 		must(s, c.Orders.Delete(s.ctx, o.Exchange, o.ID))
@@ -432,7 +432,7 @@ func TestOrderExpiresAlone(t *testing.T) {
 			o.ExOrderID = "ex-" + id
 			must(s, c.Orders.Save(s.ctx, o))
 		}
-		w := watch(s, s.open(), "kraken")
+		w := watchOrders(s, s.open(), "kraken")
 		for range 4 {
 			must(s, w.next().err)
 		}
@@ -487,7 +487,7 @@ func TestOrderExpiredIsForgottenByTheNextWrite(t *testing.T) {
 		o := orderAt("1", 0)
 		o.Status, o.ExOrderID = fulloncache.OrderCancelled, "ex-1"
 		must(s, c.Orders.Save(s.ctx, o))
-		w := watch(s, s.open(), "kraken", "1")
+		w := watchOrders(s, s.open(), "kraken", "1")
 		w.want(o)
 		testenv.Eventually(s, "expiry", func() (bool, string) {
 			_, err := c.Orders.Get(s.ctx, "kraken", "1")

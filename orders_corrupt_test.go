@@ -55,7 +55,7 @@ func TestOrderCorruptField(t *testing.T) {
 					}
 				}
 				reader := s.open()
-				w := watch(s, reader, "kraken")
+				w := watchOrders(s, reader, "kraken")
 				wantCorrupt(s, w.next().err, key, damage.field)
 				w.want(orderAt("2", 1))
 				w.cancel()
@@ -120,7 +120,7 @@ func TestOrderWrongType(t *testing.T) {
 				wantCorrupt(s, err, key, "")
 				_, err = c.Orders.Status(s.ctx, "kraken", "1")
 				wantCorrupt(s, err, key, "")
-				w := watch(s, s.open(), "kraken", "1")
+				w := watchOrders(s, s.open(), "kraken", "1")
 				wantCorrupt(s, w.next().err, key, "")
 				must(s, c.Orders.Delete(s.ctx, "kraken", "1"))
 				w.cancel()
@@ -132,7 +132,7 @@ func TestOrderWrongType(t *testing.T) {
 				for _, err := range c.Orders.List(s.ctx, "kraken") {
 					wantCorrupt(s, err, key, "")
 				}
-				wantErr(s, watch(s, s.open(), "kraken").next().err, fulloncache.ErrUnavailable, key)
+				wantErr(s, watchOrders(s, s.open(), "kraken").next().err, fulloncache.ErrUnavailable, key)
 			}
 			if key == ids {
 				_, err = c.Orders.ByExOrderID(s.ctx, "kraken", "ex-1")
@@ -192,14 +192,14 @@ func TestOrderIndexIsMended(t *testing.T) {
 			o.ExOrderID = "ex-" + id
 			must(s, c.Orders.Save(s.ctx, o))
 		}
-		w := watch(s, s.open(), "kraken")
+		w := watchOrders(s, s.open(), "kraken")
 		for range 2 {
 			must(s, w.next().err)
 		}
 		s.do("DEL", s.key("order_status", "kraken", ":1"))
 		two := orderAt("2", 0)
 		two.ExOrderID = "ex-2"
-		watch(s, s.open(), "kraken").want(two)
+		watchOrders(s, s.open(), "kraken").want(two)
 		w.wantDeleted("kraken", "1")
 		open := s.key("orders", "kraken", "")
 		n, err := s.mode.admin(s, open).Do(s, "ZCARD", open).AsInt64()
@@ -229,7 +229,7 @@ func TestOrderIndexesThatAreBehind(t *testing.T) {
 func TestOrderWatchCorruptMessage(t *testing.T) {
 	corruptMode(t, func(s *suite, c *fulloncache.Client) {
 		must(s, c.Orders.Save(s.ctx, orderAt("1", 0)))
-		w := watch(s, s.open(), "kraken", "1")
+		w := watchOrders(s, s.open(), "kraken", "1")
 		w.want(orderAt("1", 0))
 		channel, publish := "db0:"+s.key("order_status", "kraken", ":1"), "PUBLISH"
 		if s.mode.name == "cluster" {
@@ -302,8 +302,8 @@ func TestWatchConnectionBreaks(t *testing.T) {
 	srv := testenv.NewRedis(t)
 	must(t, open(t, fulloncache.Config{URL: srv.URL()}).Orders.Save(ctx, orderAt("1", 0)))
 	for word, follow := range map[string]func(c *fulloncache.Client) error{
-		"\nZRANGE\r":  func(c *fulloncache.Client) error { return watch(t, c, "kraken").next().err },
-		"\nHGETALL\r": func(c *fulloncache.Client) error { return watch(t, c, "kraken", "1").next().err },
+		"\nZRANGE\r":  func(c *fulloncache.Client) error { return watchOrders(t, c, "kraken").next().err },
+		"\nHGETALL\r": func(c *fulloncache.Client) error { return watchOrders(t, c, "kraken", "1").next().err },
 		"\nHMGET\r":   func(c *fulloncache.Client) error { return followTrades(t, c, btc).next().err },
 	} {
 		c := open(t, fulloncache.Config{URL: cutter(t, srv.Addr(), word)})

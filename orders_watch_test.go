@@ -73,18 +73,18 @@ func (p *pulled[T]) wantEnd() {
 	}
 }
 
-// watched is a watch under test.
-type watched struct {
+// watchedOrders is a watch under test.
+type watchedOrders struct {
 	*pulled[fulloncache.OrderUpdate]
 }
 
-func watch(t testing.TB, c *fulloncache.Client, exchange string, ids ...string) watched {
-	return watched{pull(t, func(ctx context.Context) iter.Seq2[fulloncache.OrderUpdate, error] {
+func watchOrders(t testing.TB, c *fulloncache.Client, exchange string, ids ...string) watchedOrders {
+	return watchedOrders{pull(t, func(ctx context.Context) iter.Seq2[fulloncache.OrderUpdate, error] {
 		return c.Orders.Watch(ctx, exchange, ids...)
 	})}
 }
 
-func (w watched) want(o fulloncache.Order) fulloncache.OrderUpdate {
+func (w watchedOrders) want(o fulloncache.Order) fulloncache.OrderUpdate {
 	w.t.Helper()
 	e := w.next()
 	wantOrder(w.t, e.v.Order, e.err, o)
@@ -94,7 +94,7 @@ func (w watched) want(o fulloncache.Order) fulloncache.OrderUpdate {
 	return e.v
 }
 
-func (w watched) wantDeleted(exchange, id string) {
+func (w watchedOrders) wantDeleted(exchange, id string) {
 	w.t.Helper()
 	e := w.next()
 	wantOrder(w.t, e.v.Order, e.err, fulloncache.Order{Market: fulloncache.Market{Exchange: exchange}, ID: id})
@@ -110,7 +110,7 @@ func TestOrderWatch(t *testing.T) {
 		must(s, c.Orders.Save(s.ctx, one))
 		must(s, c.Orders.Save(s.ctx, two))
 		reader := s.open()
-		all, some := watch(s, reader, "kraken"), watch(s, reader, "kraken", "1", "3", "1")
+		all, some := watchOrders(s, reader, "kraken"), watchOrders(s, reader, "kraken", "1", "3", "1")
 		rev := all.want(one).Rev
 		if u := all.want(two); u.Rev <= rev || u.Order.Cached.IsZero() {
 			s.Fatalf("update %+v after revision %d", u, rev)
@@ -143,7 +143,7 @@ func TestOrderWatch(t *testing.T) {
 		reader.Close()
 		wantErr(s, all.next().err, fulloncache.ErrClosed)
 		all.wantEnd()
-		wantErr(s, watch(s, reader, "kraken").next().err, fulloncache.ErrClosed)
+		wantErr(s, watchOrders(s, reader, "kraken").next().err, fulloncache.ErrClosed)
 	})
 }
 
@@ -184,7 +184,7 @@ func TestOrderWatchFault(t *testing.T) {
 	reader := open(t, fulloncache.Config{URL: proxy.URL(), FeedHeartbeat: 50 * time.Millisecond, SocketTimeout: time.Second})
 	must(t, c.Orders.Save(ctx, orderAt("1", 0)))
 	must(t, c.Orders.Save(ctx, orderAt("2", 0)))
-	w, one := watch(t, reader, "kraken"), watch(t, reader, "kraken", "1")
+	w, one := watchOrders(t, reader, "kraken"), watchOrders(t, reader, "kraken", "1")
 	for range 2 {
 		must(t, w.next().err)
 	}
@@ -197,7 +197,7 @@ func TestOrderWatchFault(t *testing.T) {
 	must(t, c.Orders.Delete(ctx, "kraken", "2"))
 	proxy.Restore(t)
 	// More errors may come until it is connected.
-	settle := func(w watched) fulloncache.OrderUpdate {
+	settle := func(w watchedOrders) fulloncache.OrderUpdate {
 		for {
 			if e := w.next(); e.err == nil {
 				return e.v

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/fullon/fulloncache/internal/aside"
 )
@@ -14,7 +15,7 @@ import (
 // Lookups return [ErrNotFound] for what does not exist; writes return the row as
 // it is stored, [ErrDuplicate], [ErrForeignKey] or [ErrNotFound]. Any other error
 // means that the answer is unknown. A write that returned is seen by every read
-// that starts afterwards.
+// that starts afterwards, and none that returned goes on: it heeds its context.
 type ExchangeStore interface {
 	// ByID returns a user's account.
 	ByID(ctx context.Context, id int64) (Exchange, error)
@@ -63,21 +64,33 @@ func errNoStore(setting string) error {
 	return fmt.Errorf("%w: no database is configured: set Config.%s", ErrUnsupported, setting)
 }
 
-// absentRow tells what does not exist from what could not be read.
-func absentRow(err error) (found bool, _ error) {
+// absentRow is what a load returns after an error: what does not exist is none.
+func absentRow(err error) (elements map[string]string, found bool, _ error) {
 	if errors.Is(err, ErrNotFound) {
-		return false, nil
+		return nil, false, nil
 	}
-	return false, err
+	return nil, false, err
 }
 
-// loadError is the public form of an engine's error.
-func loadError(err error) error {
+// loadError is the public form of an engine's error; setting is the store's.
+func loadError(err error, setting string) error {
 	var failed *aside.LoadError
-	if errors.As(err, &failed) {
-		return &LoadError{Key: failed.Key, Err: failed.Err}
+	switch {
+	case !errors.As(err, &failed):
+		return err
+	case errors.Is(err, aside.ErrNoLoad):
+		return &LoadError{Key: failed.Key, Err: errNoStore(setting)}
 	}
-	return err
+	return &LoadError{Key: failed.Key, Err: failed.Err}
+}
+
+// lacking is the error of a read that misses something in an entry: it does not
+// exist, unless the entry is an old one that could not be loaded anew.
+func lacking(outdated bool, key string, loaded time.Time) error {
+	if outdated {
+		return &LoadError{Key: key, Err: fmt.Errorf("it was not there at %s, and may have come since", loaded.UTC().Format(time.RFC3339))}
+	}
+	return ErrNotFound
 }
 
 // elementError is what is wrong with one element of an entry.

@@ -3,7 +3,6 @@ package fulloncache
 import (
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"time"
 )
 
@@ -128,62 +127,36 @@ func (s Symbol) encode() string {
 	return o.String()
 }
 
-// decodeSymbol reads what encode writes, and any other JSON of the same.
-func decodeSymbol(text string) (s Symbol, err error) {
-	if !flatJSON(text, s.set) {
-		s = Symbol{}
-		if err := json.Unmarshal([]byte(text), &s); err != nil {
-			return Symbol{}, err
+// decode reads into an empty symbol what encode writes, and any other JSON of the
+// same.
+func (s *Symbol) decode(text string) error {
+	if !s.decodeFast(text) {
+		*s = Symbol{}
+		if err := json.Unmarshal([]byte(text), s); err != nil {
+			return err
 		}
 	}
 	// What no write takes was not written by one: never let it look right.
-	return s, s.Validate()
+	return s.Validate()
 }
 
-// set sets a field by its name in JSON; false if the value does not fit.
-func (s *Symbol) set(name, value string, text bool) bool {
-	if text {
-		switch name {
-		case "exchange":
-			s.Exchange = value
-		case "symbol":
-			s.Symbol = value
-		case "base":
-			s.Base = value
-		case "quote":
-			s.Quote = value
-		case "ex_base":
-			s.ExBase = value
-		case "updateframe":
-			s.UpdateFrame = value
-		default:
-			return false
-		}
-		return true
-	}
-	var err error
-	switch name {
-	case "symbol_id":
-		s.ID, err = strconv.ParseInt(value, 10, 64)
-	case "cat_ex_id":
-		s.CatExchangeID, err = strconv.ParseInt(value, 10, 64)
-	case "decimals":
-		s.Decimals, err = strconv.Atoi(value)
-	case "lot_decimals":
-		s.LotDecimals, err = strconv.Atoi(value)
-	case "backtest":
-		s.Backtest, err = strconv.Atoi(value)
-	case "order_min":
-		s.OrderMin.Decimal, err = ParseDecimal(value)
-		s.OrderMin.Valid = true
-	case "futures":
-		s.Futures = value == "true"
-		return s.Futures
-	case "only_ticker":
-		s.OnlyTicker = value == "true"
-		return s.OnlyTicker
-	default:
-		return false
-	}
-	return err == nil
+// decodeFast reads what encode writes, in the same order; false if it is
+// something else.
+func (s *Symbol) decodeFast(text string) bool {
+	r := jsonReader{s: text}
+	s.Exchange = r.text("exchange")
+	s.Symbol = r.text("symbol")
+	s.ID = r.whole("symbol_id")
+	s.CatExchangeID = r.whole("cat_ex_id")
+	s.Base = r.text("base")
+	s.Quote = r.text("quote")
+	s.ExBase = r.text("ex_base")
+	s.Decimals = int(r.whole("decimals"))
+	s.LotDecimals = int(r.whole("lot_decimals"))
+	s.OrderMin = r.decimal("order_min")
+	s.UpdateFrame = r.text("updateframe")
+	s.Backtest = int(r.whole("backtest"))
+	s.Futures = r.flag("futures")
+	s.OnlyTicker = r.flag("only_ticker")
+	return r.done()
 }

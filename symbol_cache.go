@@ -46,7 +46,8 @@ type SymbolCache struct {
 	exchanges *ExchangeCache
 	ticks     tickDeleter
 	// tables are by exchange, so that a hit of the near cache allocates nothing.
-	tables *xsync.Map[string, *symbolKey]
+	tables *xsync.Map[string, symbolKey]
+	most   int // of them
 }
 
 // tickDeleter is what a symbol's deletion needs of the ticker cache.
@@ -62,8 +63,8 @@ type symbolKey struct {
 
 // symbolTable is what is cached of an exchange.
 type symbolTable struct {
-	sorted []Symbol // by name
-	byName map[string]int
+	names   []string // sorted
+	symbols []Symbol // by names
 }
 
 func newSymbolCache(cfg Config, db *kv.Client, space keys.Space, exchanges *ExchangeCache, ticks tickDeleter) *SymbolCache {
@@ -75,66 +76,76 @@ func newSymbolCache(cfg Config, db *kv.Client, space keys.Space, exchanges *Exch
 		cache: aside.New(db, aside.Options[*symbolTable]{
 			Name: "symbols", Generation: space.SymbolGeneration(),
 			TTL: cfg.TTLSymbol, NegativeTTL: cfg.TTLNegative, LoadTimeout: cfg.LoadTimeout, NearSize: cfg.NearMaxEntries,
-			Decode: decodeSymbols, OnEvent: o.aside,
+			Decode: func(key string, elements map[string]string) (*symbolTable, error) {
+				return decodeSymbols(elements, func(exchange string) bool { return space.Symbols(exchange) == key })
+			},
+			OnEvent: o.aside,
 		}),
 		negative:  cfg.TTLNegative,
 		exchanges: exchanges,
 		ticks:     ticks,
-		tables:    xsync.NewMap[string, *symbolKey](),
+		tables:    xsync.NewMap[string, symbolKey](),
+		most:      cfg.NearMaxEntries,
 	}
 }
 
-// decodeSymbols reads the elements of an exchange's entry.
-func decodeSymbols(elements map[string]string) (*symbolTable, error) {
-	t := &symbolTable{sorted: make([]Symbol, 0, len(elements)), byName: make(map[string]int, len(elements))}
-	for name, text := range elements {
-		s, err := decodeSymbol(text)
+// decodeSymbols reads the elements of the entry of the exchange that it belongs to.
+func decodeSymbols(elements map[string]string, belongs func(exchange string) bool) (*symbolTable, error) {
+	t := &symbolTable{names: make([]string, 0, len(elements)), symbols: make([]Symbol, len(elements))}
+	for name := range elements {
+		t.names = append(t.names, name)
+	}
+	slices.Sort(t.names)
+	exchange := "" // the one that is known to be right
+	for i, name := range t.names {
+		s := &t.symbols[i]
+		err := s.decode(elements[name])
 		if err == nil && s.Symbol != name {
 			err = fmt.Errorf("it is of %q", s.Symbol)
+		}
+		if err == nil && s.Exchange != exchange {
+			if exchange = s.Exchange; !belongs(exchange) {
+				err = fmt.Errorf("it is of exchange %q", exchange)
+			}
 		}
 		if err != nil {
 			return nil, &elementError{name, err}
 		}
-		t.sorted = append(t.sorted, s)
-	}
-	slices.SortFunc(t.sorted, func(a, b Symbol) int { return strings.Compare(a.Symbol, b.Symbol) })
-	for i, s := range t.sorted {
-		t.byName[s.Symbol] = i
 	}
 	return t, nil
 }
 
 // table is where an exchange's symbols are cached.
-func (c *SymbolCache) table(exchange string) *symbolKey {
+func (c *SymbolCache) table(exchange string) symbolKey {
 	if k, ok := c.tables.Load(exchange); ok {
 		return k
 	}
-	k, _ := c.tables.LoadOrStore(exchange, &symbolKey{c.keys.Symbols(exchange), func(ctx context.Context) (map[string]string, bool, error) {
-		if c.store == nil {
-			return nil, false, errNoStore("SymbolStore")
-		}
-		list, err := c.store.ByExchange(ctx, exchange)
-		if err != nil {
-			found, err := absentRow(err)
-			return nil, found, err
-		}
-		elements := make(map[string]string, len(list))
-		for _, s := range list {
-			if s.Exchange != exchange {
-				return nil, false, fmt.Errorf("%w: asked for the symbols of %s, the store sent %s", ErrInvalid, printable(exchange), s.Market)
+	k := symbolKey{key: c.keys.Symbols(exchange)}
+	if c.store != nil {
+		k.load = func(ctx context.Context) (map[string]string, bool, error) {
+			list, err := c.store.ByExchange(ctx, exchange)
+			if err != nil {
+				return absentRow(err)
 			}
-			elements[s.Symbol] = s.encode()
+			elements := make(map[string]string, len(list))
+			for _, s := range list {
+				elements[s.Symbol] = s.encode()
+			}
+			return elements, true, nil
 		}
-		return elements, true, nil
-	}})
+	}
+	if c.tables.Size() >= c.most {
+		c.tables.Clear() // somebody asks for all kinds of names
+	}
+	c.tables.Store(exchange, k)
 	return k
 }
 
-// read returns an exchange's symbols, and when they were loaded: within that
-// time, if one is given.
-func (c *SymbolCache) read(ctx context.Context, call *call, exchange string, within time.Duration) (*symbolTable, time.Time, error) {
-	if err := validName("exchange", exchange); err != nil {
-		return nil, time.Time{}, err
+// read returns the entry of an exchange's symbols: one that was loaded within that
+// time, if one is given and the database answers.
+func (c *SymbolCache) read(ctx context.Context, call *call, exchange string, within time.Duration) (aside.Entry[*symbolTable], error) {
+	if err := storedName("exchange", exchange); err != nil {
+		return aside.Entry[*symbolTable]{}, err
 	}
 	k := c.table(exchange)
 	e, err := c.cache.GetWithin(ctx, k.key, within, k.load)
@@ -143,14 +154,14 @@ func (c *SymbolCache) read(ctx context.Context, call *call, exchange string, wit
 }
 
 // symbolsOf is what an entry says of an exchange.
-func symbolsOf(exchange string, e aside.Entry[*symbolTable], err error) (*symbolTable, time.Time, error) {
+func symbolsOf(exchange string, e aside.Entry[*symbolTable], err error) (aside.Entry[*symbolTable], error) {
 	switch {
 	case err != nil:
-		return nil, time.Time{}, loadError(err)
+		return e, loadError(err, "SymbolStore")
 	case e.Absent:
-		return nil, time.Time{}, fmt.Errorf("exchange %s: %w", printable(exchange), ErrNotFound)
+		return e, fmt.Errorf("exchange %s: %w", printable(exchange), ErrNotFound)
 	}
-	return e.Value, e.Loaded, nil
+	return e, nil
 }
 
 // Get returns a symbol: from memory, at most one round trip, or, on a miss, one
@@ -164,33 +175,28 @@ func (c *SymbolCache) Get(ctx context.Context, market Market) (s Symbol, err err
 }
 
 func (c *SymbolCache) get(ctx context.Context, call *call, market Market) (Symbol, error) {
-	if err := market.Validate(); err != nil {
+	if err := storedMarket(market); err != nil {
 		return Symbol{}, err
 	}
-	t, loaded, err := c.read(ctx, call, market.Exchange, 0)
-	if err == nil && !t.has(market.Symbol) {
-		// It may be new: all who ask share one query per TTLNegative.
-		t, loaded, err = c.read(ctx, call, market.Exchange, c.negative)
+	// One that is not there may be new: all who ask share one query per TTLNegative.
+	var e aside.Entry[*symbolTable]
+	for _, within := range [...]time.Duration{0, c.negative} {
+		var err error
+		if e, err = c.read(ctx, call, market.Exchange, within); err != nil {
+			return Symbol{}, err
+		}
+		if i, ok := slices.BinarySearch(e.Value.names, market.Symbol); ok {
+			s := e.Value.symbols[i]
+			s.Loaded = e.Loaded
+			return s, nil
+		}
 	}
-	if err != nil {
-		return Symbol{}, err
-	}
-	if !t.has(market.Symbol) {
-		return Symbol{}, fmt.Errorf("symbol %s: %w", market, ErrNotFound)
-	}
-	s := t.sorted[t.byName[market.Symbol]]
-	s.Loaded = loaded
-	return s, nil
-}
-
-func (t *symbolTable) has(symbol string) bool {
-	_, ok := t.byName[symbol]
-	return ok
+	return Symbol{}, fmt.Errorf("symbol %s: %w", market, lacking(e.Outdated, c.keys.Symbols(market.Exchange), e.Loaded))
 }
 
 // list returns all symbols, each with when it was read.
 func (t *symbolTable) list(loaded time.Time) []Symbol {
-	all := slices.Clone(t.sorted)
+	all := slices.Clone(t.symbols)
 	for i := range all {
 		all[i].Loaded = loaded
 	}
@@ -207,11 +213,11 @@ func (c *SymbolCache) List(ctx context.Context, exchange string) (list []Symbol,
 }
 
 func (c *SymbolCache) list(ctx context.Context, call *call, exchange string) ([]Symbol, error) {
-	t, loaded, err := c.read(ctx, call, exchange, 0)
+	e, err := c.read(ctx, call, exchange, 0)
 	if err != nil {
 		return nil, err
 	}
-	return t.list(loaded), nil
+	return e.Value.list(e.Loaded), nil
 }
 
 // ListByID is [SymbolCache.List] by the exchange's id in the catalogue.
@@ -268,15 +274,15 @@ func (c *SymbolCache) Search(ctx context.Context, text string, exchanges ...stri
 	text = strings.ToLower(text)
 	var errs []error
 	for _, exchange := range exchanges {
-		t, loaded, err := c.read(ctx, &call, exchange, 0)
+		e, err := c.read(ctx, &call, exchange, 0)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		for _, s := range t.sorted {
+		for _, s := range e.Value.symbols {
 			for _, name := range []string{s.Symbol, s.Base, s.Quote} {
 				if strings.Contains(strings.ToLower(name), text) {
-					s.Loaded = loaded
+					s.Loaded = e.Loaded
 					found = append(found, s)
 					break
 				}
@@ -291,16 +297,18 @@ func (c *SymbolCache) Search(ctx context.Context, text string, exchanges ...stri
 func (c *SymbolCache) Refresh(ctx context.Context, exchange string) (list []Symbol, err error) {
 	call := c.begin(ctx, "symbol.refresh", Market{Exchange: exchange})
 	defer func() { call.end(ctx, err) }()
-	if err := validName("exchange", exchange); err != nil {
+	if err := storedName("exchange", exchange); err != nil {
 		return nil, err
 	}
 	k := c.table(exchange)
+	if k.load == nil {
+		return nil, &LoadError{Key: k.key, Err: errNoStore("SymbolStore")}
+	}
 	e, err := c.cache.Refresh(ctx, k.key, k.load)
-	t, loaded, err := symbolsOf(exchange, e, err)
-	if err != nil {
+	if e, err = symbolsOf(exchange, e, err); err != nil {
 		return nil, err
 	}
-	return t.list(loaded), nil
+	return e.Value.list(e.Loaded), nil
 }
 
 // Add stores a new symbol in the database and returns it as stored; every
@@ -381,7 +389,7 @@ func (c *SymbolCache) Upsert(ctx context.Context, symbols []Symbol) (done Upsert
 func (c *SymbolCache) Delete(ctx context.Context, market Market) (err error) {
 	call := c.begin(ctx, "symbol.delete", market)
 	defer func() { call.end(ctx, err) }()
-	if err := market.Validate(); err != nil {
+	if err := storedMarket(market); err != nil {
 		return err
 	}
 	if c.store == nil {

@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
-	"time"
 )
 
 // encode writes the trade as Redis holds it: a line of JSON.
@@ -36,17 +34,20 @@ func (t *Trade) encode() string {
 // errors name the field where one is to blame.
 func decodeTrade(text string) (Trade, error) {
 	var d tradeDecoder
-	if !flatJSON(text, d.flat) {
+	if !d.quick(text) {
 		d = tradeDecoder{}
 		if err := d.any(text); err != nil {
 			return Trade{}, err
 		}
 	}
-	for i, name := range requiredTradeNumbers {
-		if !d.has[i] {
-			return Trade{}, &elementError{name: name, err: errors.New("missing")}
-		}
+	// A missing one would look like a 0.
+	switch {
+	case !d.cost.Valid:
+		return Trade{}, &elementError{name: "cost", err: errors.New("missing")}
+	case !d.fee.Valid:
+		return Trade{}, &elementError{name: "fee", err: errors.New("missing")}
 	}
+	d.trade.Cost, d.trade.Fee = d.cost.Decimal, d.fee.Decimal
 	// What no write takes was not written by one: never let it look right.
 	if name, err := d.trade.invalid(); err != nil {
 		return Trade{}, &elementError{name: name, err: err}
@@ -54,12 +55,28 @@ func decodeTrade(text string) (Trade, error) {
 	return d.trade, nil
 }
 
-// requiredTradeNumbers are those of which a missing one would look like a 0.
-var requiredTradeNumbers = [...]string{"cost", "fee"}
-
+// tradeDecoder reads a trade.
 type tradeDecoder struct {
-	trade Trade
-	has   [len(requiredTradeNumbers)]bool
+	trade     Trade
+	cost, fee NullDecimal
+}
+
+// quick reads what encode writes; it reports false for everything else.
+func (d *tradeDecoder) quick(text string) bool {
+	r, t := jsonReader{s: text}, &d.trade
+	t.Exchange, t.Symbol = r.text("exchange"), r.text("symbol")
+	t.ID = r.whole("trade_id")
+	t.ExTradeID, t.ExOrderID = r.text("ex_trade_id"), r.text("ex_order_id")
+	t.UserID, t.ExchangeID = r.whole("uid"), r.whole("ex_id")
+	t.Type, t.Side = r.text("order_type"), Side(r.text("side"))
+	t.Volume, t.Price = r.decimal("volume").Decimal, r.decimal("price").Decimal
+	d.cost, d.fee = r.decimal("cost"), r.decimal("fee")
+	for _, n := range t.numbers() {
+		*n.value = r.decimal(n.name)
+	}
+	var err error
+	t.Time, err = parseTime(r.text("time"))
+	return err == nil && r.done()
 }
 
 // field returns where a field of a name is kept; nil if there is none.
@@ -89,11 +106,9 @@ func (d *tradeDecoder) field(name string) any {
 	case "price":
 		return &t.Price
 	case "cost":
-		d.has[0] = true
-		return &t.Cost
+		return &d.cost
 	case "fee":
-		d.has[1] = true
-		return &t.Fee
+		return &d.fee
 	case "cur_volume":
 		return &t.CurVolume
 	case "cur_avg_price":
@@ -114,29 +129,6 @@ func (d *tradeDecoder) field(name string) any {
 		return &t.Time
 	}
 	return nil
-}
-
-// flat sets a field from what flatJSON found; false if the value does not fit.
-func (d *tradeDecoder) flat(name, value string, text bool) bool {
-	var err error
-	switch to := d.field(name).(type) {
-	case *string:
-		*to = value
-		return text
-	case *time.Time:
-		*to, err = parseTime(value)
-		return text && err == nil
-	case *int64:
-		*to, err = strconv.ParseInt(value, 10, 64)
-	case *Decimal:
-		*to, err = ParseDecimal(value)
-	case *NullDecimal:
-		to.Decimal, err = ParseDecimal(value)
-		to.Valid = true
-	default:
-		return false
-	}
-	return !text && err == nil
 }
 
 // any reads a trade as encoding/json does, and names the field that is wrong.

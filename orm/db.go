@@ -16,6 +16,9 @@ type Repositories struct {
 	Users     *UserRepository
 	Exchanges *ExchangeRepository
 	Symbols   *SymbolRepository
+	Bots      *BotRepository
+	Orders    *OrderRepository
+	Trades    *TradeRepository
 }
 
 func repositories(c *conn) Repositories {
@@ -23,6 +26,9 @@ func repositories(c *conn) Repositories {
 		Users:     &UserRepository{c},
 		Exchanges: &ExchangeRepository{c},
 		Symbols:   &SymbolRepository{c},
+		Bots:      &BotRepository{c},
+		Orders:    &OrderRepository{c},
+		Trades:    &TradeRepository{c},
 	}
 }
 
@@ -78,10 +84,7 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 // returns [fulloncache.ErrClosed].
 func (db *DB) Close() error {
 	db.closed.Store(true)
-	if err := db.bun.Close(); err != nil {
-		return fmt.Errorf("close %s: %w", db.name, err)
-	}
-	return nil
+	return db.bun.Close()
 }
 
 // String names the database, without secrets.
@@ -89,12 +92,16 @@ func (db *DB) String() string { return db.name }
 
 // InTx runs fn in a transaction: either all that fn does through tx happens, or
 // nothing. The transaction is committed when fn returns nil and rolled back when
-// it returns an error, which InTx returns as it is, or panics. After an error of
-// tx, fn must return one: PostgreSQL does nothing more in such a transaction.
+// it returns an error, which InTx returns as it is, or panics.
+//
+// After an error that the database gave (a duplicate, a conflict, an ended
+// context), tx does nothing more, and InTx returns that error even if fn does not.
+// [fulloncache.ErrNotFound], and input that was refused before the database saw
+// it, do no harm: fn may go on.
 //
 // There are no transactions within transactions; a method of several statements
 // is all or nothing by itself within fn, too. On SQLite one transaction runs at a
-// time: writes outside of tx wait until fn returns.
+// time: writes outside of tx wait until fn returns, so fn must not wait for one.
 //
 // Transactions see what others committed before each statement (READ COMMITTED).
 // When two lock each other out, one gets a [ConflictError]: call InTx again. An
@@ -110,6 +117,17 @@ type conn struct {
 	db       *DB
 	q        bun.IDB
 	postgres bool
+	tx       *txState // nil outside of transactions
+}
+
+// txState is what the levels of a transaction share.
+type txState struct {
+	ctx context.Context // the transaction's, which ends it
+	// rollback ends it at the first error that the database gives, which is failed.
+	// PostgreSQL would refuse all that comes after that; SQLite would go on, and after
+	// some errors without a transaction.
+	rollback func() error
+	failed   error
 }
 
 // maxRows bounds the rows of one statement.
@@ -126,24 +144,44 @@ func (c *conn) bytewise() bun.Safe {
 // atomically runs fn in a transaction, or with a savepoint where there is one.
 // It returns fn's error as it is.
 func (c *conn) atomically(ctx context.Context, what string, fn func(c *conn) error) error {
+	if c.tx != nil {
+		return c.withSavepoint(ctx, what, fn)
+	}
 	tx, err := c.q.BeginTx(ctx, nil)
 	if err != nil {
 		return c.fail(ctx, what, err)
 	}
-	committing := false
-	defer func() {
-		if !committing { // by an error or by a panic
-			_ = tx.Rollback() // what it says is less than what the caller gets
-		}
-	}()
-	if err := fn(&conn{db: c.db, q: tx, postgres: c.postgres}); err != nil {
+	inner := &conn{db: c.db, q: tx, postgres: c.postgres, tx: &txState{ctx: ctx, rollback: tx.Rollback}}
+	// After an error or a panic; else the transaction has ended.
+	defer func() { _ = tx.Rollback() }() // what it says is less than what the caller gets
+	if err := fn(inner); err != nil {
 		return err
 	}
-	committing = true
+	if err := inner.tx.failed; err != nil {
+		return err
+	}
 	if err := tx.Commit(); err != nil {
 		return c.fail(ctx, what, err)
 	}
 	return nil
+}
+
+// withSavepoint undoes what fn did if it returns an error after which the
+// transaction can go on.
+func (c *conn) withSavepoint(ctx context.Context, what string, fn func(c *conn) error) error {
+	if _, err := c.exec(ctx, what, "SAVEPOINT step"); err != nil {
+		return err
+	}
+	err := fn(c)
+	if err != nil && c.tx.failed == nil {
+		// A failure of this one is the transaction's.
+		_, _ = c.exec(ctx, what, "ROLLBACK TO SAVEPOINT step")
+	}
+	if err != nil {
+		return err
+	}
+	_, err = c.exec(ctx, what, "RELEASE SAVEPOINT step")
+	return err
 }
 
 // query returns the rows of a statement, which may be a write with RETURNING. T

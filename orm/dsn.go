@@ -1,6 +1,7 @@
 package orm
 
 import (
+	"context"
 	"database/sql"
 	"net/url"
 	"path/filepath"
@@ -12,7 +13,7 @@ import (
 	"github.com/uptrace/bun/dialect/pgdialect"
 	"github.com/uptrace/bun/dialect/sqlitedialect"
 	"github.com/uptrace/bun/schema"
-	"modernc.org/sqlite"
+	_ "modernc.org/sqlite" // the driver
 
 	"github.com/fullon/fulloncache"
 )
@@ -100,7 +101,7 @@ func parsePostgres(dsn string) (source, error) {
 		cfg.RuntimeParams["application_name"] = "fulloncache"
 	}
 	return source{name: name, postgres: true, dialect: pgdialect.New(), listen: cfg, open: func() *sql.DB {
-		db := stdlib.OpenDB(*cfg)
+		db := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(wholeFloats))
 		db.SetMaxOpenConns(maxConns)
 		db.SetMaxIdleConns(maxConns)
 		db.SetConnMaxIdleTime(maxIdle)
@@ -108,11 +109,19 @@ func parsePostgres(dsn string) (source, error) {
 	}}, nil
 }
 
+// wholeFloats makes doubles come with all their digits. It is no parameter of the
+// connection, because poolers refuse connections with parameters that they do not
+// know.
+func wholeFloats(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, "SET extra_float_digits = 3")
+	return err
+}
+
 // pragmas of every SQLite connection: wait for the lock of another writer, let
 // readers and a writer work side by side, keep references.
 var pragmas = url.Values{
 	"_txlock": {"immediate"}, // a transaction that starts as a reader may never write
-	"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "foreign_keys(1)"},
+	"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "foreign_keys(1)"},
 }
 
 func parseSQLite(path string) (source, error) {
@@ -131,11 +140,7 @@ func parseSQLite(path string) (source, error) {
 		file = uri.String()
 	}
 	return source{name: "sqlite:" + path, dialect: sqlitedialect.New(), open: func() *sql.DB {
-		connector, err := sqlite.NewConnector(file + "?" + pragmas.Encode())
-		if err != nil {
-			panic(err) // the parameters are the ones above
-		}
-		db := sql.OpenDB(connector)
+		db, _ := sql.Open("sqlite", file+"?"+pragmas.Encode()) // it looks up the driver, which is imported
 		db.SetMaxOpenConns(maxConns)
 		if memory {
 			db.SetMaxOpenConns(1) // each connection would be a database of its own

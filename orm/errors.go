@@ -87,9 +87,15 @@ func (e *SchemaError) Error() string {
 // Unwrap returns what the database said.
 func (e *SchemaError) Unwrap() error { return e.Err }
 
-// fail is the error of what was asked for, as this package's errors are.
+// fail is the error of what was asked for, as this package's errors are. Within a
+// transaction it is its end, if the database gave it.
 func (c *conn) fail(ctx context.Context, what string, err error) error {
-	return fmt.Errorf("%s: %w", what, c.classify(ctx, err))
+	err = fmt.Errorf("%s: %w", what, c.classify(ctx, err))
+	if c.tx != nil && c.tx.failed == nil && !errors.Is(err, fulloncache.ErrNotFound) && !errors.Is(err, fulloncache.ErrCorrupt) {
+		c.tx.failed = err
+		_ = c.tx.rollback() // what it says is less
+	}
+	return err
 }
 
 func (c *conn) classify(ctx context.Context, err error) error {
@@ -100,6 +106,8 @@ func (c *conn) classify(ctx context.Context, err error) error {
 		return fulloncache.ErrNotFound
 	case errors.Is(err, fulloncache.ErrCorrupt):
 		return err
+	case c.tx != nil && c.tx.failed != nil:
+		return fmt.Errorf("the transaction failed before: %w", c.tx.failed)
 	case c.db.closed.Load():
 		return fmt.Errorf("%w: %w", fulloncache.ErrClosed, err)
 	case errors.As(err, &pg):
@@ -111,7 +119,11 @@ func (c *conn) classify(ctx context.Context, err error) error {
 			return classified
 		}
 	}
-	if ended := ctx.Err(); ended != nil {
+	ended := ctx.Err()
+	if ended == nil && c.tx != nil {
+		ended = c.tx.ctx.Err()
+	}
+	if ended != nil {
 		if errors.Is(err, ended) {
 			return err
 		}
@@ -124,6 +136,9 @@ func (c *conn) classify(ctx context.Context, err error) error {
 	}
 	return err
 }
+
+// notFound is the error of what no database can hold.
+func notFound(what string) error { return fmt.Errorf("%s: %w", what, fulloncache.ErrNotFound) }
 
 func unavailable(err error) error {
 	return fmt.Errorf("database %w: %w", fulloncache.ErrUnavailable, err)
@@ -145,18 +160,13 @@ func (c *conn) postgresError(ctx context.Context, pg *pgconn.PgError, err error)
 		return &ConflictError{Err: err}
 	case "42P01", "42703", "42883", "3F000": // undefined table, column, function, schema
 		return c.schemaError(ctx, err)
-	case "57014": // query_canceled: by the caller's context, or the server's patience
-		if ctx.Err() != nil {
-			return nil
-		}
-		return unavailable(err)
 	case "25006", "3D000", "55P03": // read-only, no such database, lock not available
 		return unavailable(err)
 	}
 	switch pg.Code[:min(2, len(pg.Code))] {
 	case "22", "23": // data exceptions and the other constraints
 		return constraint(fulloncache.ErrInvalid)
-	case "08", "28", "53", "57", "58": // connection, authorization, resources, operator, system
+	case "08", "28", "53", "57", "58": // connection, authorization, resources, operator and timeouts, system
 		return unavailable(err)
 	}
 	return nil
@@ -177,6 +187,10 @@ func (c *conn) sqliteError(ctx context.Context, lite *sqlite.Error, err error) e
 		return constraint(fulloncache.ErrDuplicate)
 	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
 		return constraint(fulloncache.ErrForeignKey)
+	case sqlite3.SQLITE_CONSTRAINT_TRIGGER: // by ON DELETE RESTRICT, or by somebody's trigger
+		if strings.Contains(lite.Error(), "FOREIGN KEY") {
+			return constraint(fulloncache.ErrForeignKey)
+		}
 	}
 	switch lite.Code() & 0xff {
 	case sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH:
@@ -199,9 +213,9 @@ func (c *conn) sqliteError(ctx context.Context, lite *sqlite.Error, err error) e
 // transaction, which has failed.
 func (c *conn) schemaError(ctx context.Context, err error) error {
 	e := &SchemaError{Version: -1, Latest: latest(c.postgres), Err: err}
-	asking := c
+	asking := *c
 	if c.postgres {
-		asking = c.db.conn
+		asking = *c.db.conn
 	}
 	if version, versionErr := asking.version(ctx); versionErr == nil {
 		e.Version = version

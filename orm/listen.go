@@ -23,12 +23,6 @@ const (
 	longestPause = 5 * time.Second
 )
 
-// changesChannel is where the triggers notify, which notifyVersion installs.
-const (
-	changesChannel = "fulloncache_metadata"
-	notifyVersion  = 3
-)
-
 // change is a notification of the triggers that the migrations install.
 type change struct {
 	Table    string `json:"table"`
@@ -61,20 +55,17 @@ func (db *DB) Listen(ctx context.Context, c *fulloncache.Client) error {
 	if db.listen == nil {
 		return fmt.Errorf("%s: %w: SQLite tells nobody of changes", what, fulloncache.ErrUnsupported)
 	}
-	version, err := db.conn.version(ctx)
-	if err == nil && version < notifyVersion {
-		err = &SchemaError{Version: version, Latest: latest(true)}
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = 50*time.Millisecond, longestPause
 	l := &listener{db: db, caches: c, connected: pause.Reset, log: slog.With("component", "fullon.cache.listener")}
 	for {
 		err := l.listen(ctx)
-		if ctx.Err() != nil {
+		var schema *SchemaError
+		switch {
+		case ctx.Err() != nil:
 			return ctx.Err()
+		case errors.As(err, &schema), errors.Is(err, fulloncache.ErrClosed):
+			return fmt.Errorf("%s: %w", what, err)
 		}
 		l.lost(ctx, db.conn.fail(ctx, what, err))
 		select {
@@ -104,14 +95,24 @@ func (l *listener) lost(ctx context.Context, err error) {
 	l.down = true
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	// Redis may be down too; the log has it then.
-	_ = l.caches.Base.PushGlobalError(ctx, fulloncache.GlobalError{
+	err = l.caches.Base.PushGlobalError(ctx, fulloncache.GlobalError{
 		Component: "fullon.cache.listener", Message: "changes in the database are not seen: " + err.Error(),
 	})
+	if err != nil {
+		// Redis may be down, too.
+		l.log.Warn("the loss of the listener could not be reported", "error", err)
+	}
 }
 
 // listen connects and passes changes on until that fails.
 func (l *listener) listen(ctx context.Context) error {
+	version, err := l.db.conn.version(ctx)
+	if err != nil {
+		return err
+	}
+	if newest := latest(true); version < newest {
+		return &SchemaError{Version: version, Latest: newest}
+	}
 	conn, err := pgx.ConnectConfig(ctx, l.db.listen.Copy())
 	if err != nil {
 		return err
@@ -121,7 +122,7 @@ func (l *listener) listen(ctx context.Context) error {
 		defer cancel()
 		_ = conn.Close(ctx) // it was only listened to
 	}()
-	if _, err := conn.Exec(ctx, "LISTEN "+changesChannel); err != nil {
+	if _, err := conn.Exec(ctx, "LISTEN "+MetadataChannel); err != nil {
 		return err
 	}
 	// What changed before is forgotten once what changes from now on is heard.

@@ -34,10 +34,7 @@ type Migration struct {
 
 // known lists the migrations of this program for a database, in order.
 func known(postgres bool) []Migration {
-	files, err := fs.Glob(migrations, folder(postgres)+"/*.sql")
-	if err != nil {
-		panic(err) // the pattern is a good one
-	}
+	files, _ := fs.Glob(migrations, folder(postgres)+"/*.sql") // the pattern is a good one
 	list := make([]Migration, len(files))
 	for i, file := range files {
 		number, name, _ := strings.Cut(strings.TrimSuffix(path.Base(file), ".sql"), "_")
@@ -60,17 +57,19 @@ func latest(postgres bool) int64 {
 	return list[len(list)-1].Version
 }
 
-// version is that of the database's schema, 0 if it was never migrated.
-func (c *conn) version(ctx context.Context) (int64, error) {
+// version is that of the database's schema, 0 if it was never migrated. Its errors
+// are the driver's: those of this package ask for the version.
+func (c *conn) version(ctx context.Context) (version int64, err error) {
 	exists := "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
 	if c.postgres {
 		exists = "SELECT count(*) WHERE to_regclass(?) IS NOT NULL"
 	}
-	n, err := one[int](ctx, c, "schema version", exists, versionTable)
-	if err != nil || n == 0 {
-		return 0, err
+	var tables int
+	err = c.q.NewRaw(exists, versionTable).Scan(ctx, &tables)
+	if err == nil && tables > 0 {
+		err = c.q.NewRaw("SELECT coalesce(max(version_id), 0) FROM "+versionTable).Scan(ctx, &version)
 	}
-	return one[int64](ctx, c, "schema version", "SELECT coalesce(max(version_id), 0) FROM "+versionTable)
+	return version, err
 }
 
 // Migrate brings the schema to this program's version, each step whole or not at
@@ -81,7 +80,7 @@ func (db *DB) Migrate(ctx context.Context) error {
 	const what = "migrate"
 	version, err := db.conn.version(ctx)
 	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+		return db.conn.fail(ctx, what, err)
 	}
 	if newest := latest(db.conn.postgres); version > newest {
 		return fmt.Errorf("%s: %w", what, &SchemaError{Version: version, Latest: newest})
@@ -96,10 +95,7 @@ func (db *DB) Migrate(ctx context.Context) error {
 
 // apply applies one migration, unless it was applied.
 func (db *DB) apply(ctx context.Context, version int64) error {
-	files, err := fs.Sub(migrations, folder(db.conn.postgres))
-	if err != nil {
-		return err
-	}
+	files, _ := fs.Sub(migrations, folder(db.conn.postgres)) // the name is a good one
 	dialect, locker := goose.DialectSQLite3, lock.SessionLocker(sqliteLock(version))
 	if db.conn.postgres {
 		dialect, locker = goose.DialectPostgres, postgresLock{}
@@ -108,13 +104,13 @@ func (db *DB) apply(ctx context.Context, version int64) error {
 		goose.WithTableName(versionTable), goose.WithDisableGlobalRegistry(true), goose.WithSessionLocker(locker),
 		// What the lock for SQLite opened is the transaction already.
 		goose.WithIsolateDDL(!db.conn.postgres))
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = steps.ApplyVersion(ctx, version, true)
 	}
-	if _, err := steps.ApplyVersion(ctx, version, true); err != nil && !errors.Is(err, goose.ErrAlreadyApplied) {
-		return err
+	if errors.Is(err, goose.ErrAlreadyApplied) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // postgresLock is an advisory lock of the database, which goes with its session.
@@ -166,7 +162,7 @@ func (db *DB) Migrations(ctx context.Context) ([]Migration, error) {
 	const what = "list migrations"
 	version, err := db.conn.version(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
+		return nil, db.conn.fail(ctx, what, err)
 	}
 	list := known(db.conn.postgres)
 	if version == 0 {

@@ -40,10 +40,10 @@ func printable(s string) string {
 	return s + end
 }
 
-// null is a text that is null in the database where it is empty here.
-func null(text string) *string {
-	if text == "" {
+// null is a value that is null in the database where it is zero here.
+func null[T comparable](value T) *T {
+	if value == *new(T) {
 		return nil
 	}
-	return &text
+	return &value
 }

@@ -52,9 +52,9 @@ type Options[V any] struct {
 	LoadTimeout time.Duration
 	NearSize    int
 
-	// Decode makes a value of an entry's elements. What it returns is shared by
-	// all callers: it must not be changed.
-	Decode func(elements map[string]string) (V, error)
+	// Decode makes a value of the elements of a key's entry. What it returns is
+	// shared by all callers: it must not be changed.
+	Decode func(key string, elements map[string]string) (V, error)
 	// OnEvent must not block.
 	OnEvent func(e Event, key string, err error)
 }
@@ -69,7 +69,13 @@ type Entry[V any] struct {
 	Loaded time.Time // when the record was asked
 	Absent bool      // there is no such thing
 	Hit    bool      // neither the server nor the record was asked
+	// Outdated says that it was due for a reload, which was not possible: what it
+	// lacks may be there by now.
+	Outdated bool
 }
+
+// ErrNoLoad is the cause of the [LoadError] of a caller that cannot load.
+var ErrNoLoad = errors.New("there is nothing to load from")
 
 // LoadError says that the record could not be read.
 type LoadError struct {
@@ -123,7 +129,8 @@ func New[V any](db *kv.Client, opt Options[V]) *Cache[V] {
 // Get returns the entry of key, which load fills if need be. An entry whose time
 // is over is loaded anew; if that fails, it is returned all the same, as often
 // as Loaded tells. Without one the error is a [LoadError]. If the server cannot
-// be asked, the error is that of [kv.Client].
+// be asked, the error is that of [kv.Client]. Without load it answers what others
+// have loaded: it claims no load that it cannot do.
 //
 // In a cluster the key carries a hash tag.
 func (c *Cache[V]) Get(ctx context.Context, key string, load Load) (Entry[V], error) {
@@ -149,6 +156,7 @@ func (c *Cache[V]) get(ctx context.Context, key string, within time.Duration, lo
 		if err != nil {
 			return Entry[V]{}, err
 		}
+		r.generation = g
 		now := time.Now()
 		if e != nil && c.usable(e, g, now, within) {
 			return e.answer(hit), nil
@@ -156,13 +164,22 @@ func (c *Cache[V]) get(ctx context.Context, key string, within time.Duration, lo
 		// What the entry says is better than no answer, but that something was
 		// absent says little about now.
 		outdated := e != nil && !e.absent && e.generation == g
+		if load == nil {
+			if r.corrupt != nil {
+				c.opt.OnEvent(Corrupt, key, r.corrupt)
+			}
+			if outdated {
+				return e.outdated(hit), nil
+			}
+			return Entry[V]{}, &LoadError{key, ErrNoLoad}
+		}
 		if outdated {
 			if again, failed := c.failures.GetIfPresent(key); failed {
 				// Who asks does not wait for a record that did not answer the last time.
 				if now.After(again) {
 					c.join(r)
 				}
-				return e.answer(hit), nil
+				return e.outdated(hit), nil
 			}
 		}
 		f, joined := c.join(r)
@@ -175,7 +192,7 @@ func (c *Cache[V]) get(ctx context.Context, key string, within time.Duration, lo
 			// It was loaded before this caller asked, and never became the entry: a
 			// write may have ended between.
 		case outdated && (errors.As(err, &failed) || errors.Is(ctx.Err(), context.DeadlineExceeded)):
-			return e.answer(hit), nil
+			return e.outdated(hit), nil
 		default:
 			return Entry[V]{}, err
 		}
@@ -231,7 +248,7 @@ func (c *Cache[V]) invalidate(ctx context.Context, keys []string, token string) 
 		if r.Err != nil {
 			errs[i] = fmt.Errorf("invalidate %s: %w", keys[i], r.Err)
 		}
-		c.entries.Forget(keys[i])
+		c.db.Forget(keys[i]) // it may be of another cache
 	}
 	return errs
 }
@@ -241,7 +258,7 @@ func (c *Cache[V]) InvalidateAll(ctx context.Context) error {
 	if _, _, err := c.generation(ctx, "new"); err != nil {
 		return fmt.Errorf("invalidate %s: %w", c.opt.Name, err)
 	}
-	c.generations.Forget(c.opt.Generation)
+	c.db.Forget(c.opt.Generation) // other caches may share it
 	return nil
 }
 

@@ -172,7 +172,7 @@ func (m *mode) process(t testing.TB, change ...func(*aside.Options[things])) *pr
 	opt := aside.Options[things]{
 		Name: "things", Generation: m.generation(),
 		TTL: time.Minute, NegativeTTL: 10 * time.Second, LoadTimeout: 5 * time.Second, NearSize: 1000,
-		Decode: func(elements map[string]string) (things, error) {
+		Decode: func(_ string, elements map[string]string) (things, error) {
 			for id, element := range elements {
 				if !json.Valid([]byte(element)) {
 					return nil, fmt.Errorf("element %q is not JSON: %s", id, element)
@@ -304,7 +304,8 @@ func (p *process) waiting(t testing.TB, key, what string) (n int) {
 	var profile bytes.Buffer
 	must(t, pprof.Lookup("goroutine").WriteTo(&profile, 1))
 	label := fmt.Sprintf("%q:%q", "flight", fmt.Sprintf("%p %s", p, key))
-	for block := range strings.SplitSeq(profile.String(), "\n\n") {
+	_, blocks, _ := strings.Cut(profile.String(), "\n") // the first line counts all
+	for block := range strings.SplitSeq(blocks, "\n\n") {
 		_, frames, _ := strings.Cut(block, "\n#\t")
 		top, _, _ := strings.Cut(frames, "\n")
 		if strings.Contains(block, label) && strings.Contains(top, what) {

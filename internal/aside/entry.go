@@ -28,6 +28,13 @@ func (e *entry[V]) answer(hit bool) Entry[V] {
 	return Entry[V]{Value: e.value, Loaded: e.loaded, Absent: e.absent, Hit: hit}
 }
 
+// outdated is the answer of an entry that could not be loaded anew.
+func (e *entry[V]) outdated(hit bool) Entry[V] {
+	a := e.answer(hit)
+	a.Outdated = true
+	return a
+}
+
 // errNone keeps a near cache from keeping that there is nothing.
 var errNone = errors.New("none")
 
@@ -40,6 +47,9 @@ type corruption struct {
 
 func (c *corruption) Error() string { return c.err.Error() }
 
+// Unwrap returns the cause.
+func (c *corruption) Unwrap() error { return c.err }
+
 // look reads a key's entry, nil if there is none, and the generation in force, 0
 // if there is none. A corrupt entry is noted in the request.
 func (c *Cache[V]) look(ctx context.Context, r *request) (e *entry[V], generation int64, hit bool, err error) {
@@ -51,7 +61,7 @@ func (c *Cache[V]) look(ctx context.Context, r *request) (e *entry[V], generatio
 	}
 	e, hit, err = c.entries.Get(ctx, r.key, func(b rueidis.Builder) rueidis.Cacheable {
 		return b.Hgetall().Key(r.key).Cache()
-	}, c.decode)
+	}, func(m rueidis.RedisMessage, err error) (*entry[V], error) { return c.decode(r.key, m, err) })
 	switch {
 	case errors.Is(err, errNone):
 		return nil, generation, false, nil
@@ -87,7 +97,7 @@ func text(m rueidis.RedisMessage, err error) (string, error) {
 	return m.ToString()
 }
 
-func (c *Cache[V]) decode(m rueidis.RedisMessage, err error) (*entry[V], error) {
+func (c *Cache[V]) decode(key string, m rueidis.RedisMessage, err error) (*entry[V], error) {
 	var elements map[string]string
 	if err == nil {
 		elements, err = m.AsStrMap()
@@ -104,7 +114,7 @@ func (c *Cache[V]) decode(m rueidis.RedisMessage, err error) (*entry[V], error) 
 	delete(elements, metaField)
 	e, err := parseMeta[V](meta)
 	if err == nil && !e.absent {
-		e.value, err = c.opt.Decode(elements)
+		e.value, err = c.opt.Decode(key, elements)
 	}
 	if err != nil {
 		return nil, &corruption{meta: meta, err: err}

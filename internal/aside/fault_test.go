@@ -274,7 +274,7 @@ func TestServerThatRefusesToStore(t *testing.T) {
 	if got := p.of(""); len(got) != 1 || !strings.HasPrefix(got[0], "not stored {k}: NOPERM") {
 		t.Errorf("events: %v", got)
 	}
-	if e, err := p.Get(ctx, key, nil); err == nil || !strings.Contains(err.Error(), "claim "+key+": NOPERM") {
+	if e, err := p.Get(ctx, key, new(record).load); err == nil || !strings.Contains(err.Error(), "claim "+key+": NOPERM") {
 		t.Errorf("got %v, %v", e, err)
 	}
 }

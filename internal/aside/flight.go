@@ -1,6 +1,7 @@
 package aside
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"math"
 	mathrand "math/rand/v2"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -45,11 +47,12 @@ type outcome[V any] struct {
 }
 
 type request struct {
-	key     string
-	within  time.Duration
-	load    Load
-	refresh bool
-	corrupt *corruption // what was found
+	key        string
+	within     time.Duration
+	load       Load
+	refresh    bool
+	generation int64       // that was seen, 0 if none was
+	corrupt    *corruption // what was found
 }
 
 func newFlight[V any]() *flight[V] { return &flight[V]{done: make(chan struct{})} }
@@ -131,16 +134,18 @@ func (c *Cache[V]) bring(life context.Context, f *flight[V], r request) outcome[
 	patience := time.Now().Add(c.claimTTL() + c.opt.LoadTimeout)
 	pause := shortestPause
 	for first := true; ; first = false {
-		generation, now, err := c.generation(ctx, "keep")
-		if err != nil {
-			return outcome[V]{err: err}
-		}
-		if first && r.within > 0 {
-			after = now.Add(-r.within).UnixMicro()
-		}
-		cl.generation, cl.after = generation, max(after, c.trusted.Load())
-		if err := c.claim(ctx, r.key, &cl); err != nil {
-			return outcome[V]{err: err}
+		if !(first && c.claimAtOnce(ctx, r, &cl)) {
+			generation, now, err := c.generation(ctx, "keep")
+			if err != nil {
+				return outcome[V]{err: err}
+			}
+			if first && r.within > 0 {
+				after = now.Add(-r.within).UnixMicro()
+			}
+			cl.generation, cl.after = generation, max(after, c.trusted.Load())
+			if err := c.claim(ctx, r.key, &cl); err != nil {
+				return outcome[V]{err: err}
+			}
 		}
 		if first && r.refresh {
 			after = cl.now.UnixMicro()
@@ -179,7 +184,7 @@ func (c *Cache[V]) loadAndStore(life context.Context, f *flight[V], r request, c
 	f.loads++
 	o.load = f.loads
 	c.mu.Unlock()
-	l := c.load(life, r.load)
+	l := c.load(life, r.key, r.load)
 	if l.err != nil {
 		o.err = &LoadError{r.key, l.err}
 		_, err := c.db.Run(ctx, kv.AsideFail, []string{guard(r.key)}, []string{cl.token, l.err.Error(), millis(retryAfter)})
@@ -217,7 +222,7 @@ type loaded[V any] struct {
 }
 
 // load asks the record. A loader that does not heed its context is left behind.
-func (c *Cache[V]) load(ctx context.Context, load Load) loaded[V] {
+func (c *Cache[V]) load(ctx context.Context, key string, load Load) loaded[V] {
 	ctx, cancel := context.WithTimeout(ctx, c.opt.LoadTimeout)
 	defer cancel()
 	result := make(chan loaded[V], 1)
@@ -234,7 +239,7 @@ func (c *Cache[V]) load(ctx context.Context, load Load) loaded[V] {
 			l.err = errors.New("an element has no name")
 		}
 		if l.err == nil && l.found {
-			l.value, l.err = c.opt.Decode(l.elements)
+			l.value, l.err = c.opt.Decode(key, l.elements)
 		}
 	}()
 	select {
@@ -257,6 +262,24 @@ type claim struct {
 	now            time.Time
 }
 
+// claimAtOnce claims in the generation that the caller has seen, while it asks for
+// the one in force: mostly they are the same, and a round trip is spared. It
+// reports false if they are not, or if the claim takes more than that to know;
+// claiming again with the same token does no harm.
+func (c *Cache[V]) claimAtOnce(ctx context.Context, r request, cl *claim) bool {
+	cl.generation, cl.after = r.generation, c.trusted.Load()
+	if r.generation == 0 || r.within > 0 || stamp(cl.after) == "~" {
+		return false
+	}
+	var generation int64
+	var unknown, err error
+	var both sync.WaitGroup
+	both.Go(func() { generation, _, unknown = c.generation(ctx, "keep") })
+	err = c.claim(ctx, r.key, cl)
+	both.Wait()
+	return err == nil && unknown == nil && generation == r.generation
+}
+
 func (c *Cache[V]) claim(ctx context.Context, key string, cl *claim) error {
 	words, err := texts(c.db.Run(ctx, kv.AsideClaim, []string{key, guard(key)}, []string{
 		cl.token, millis(c.claimTTL()), strconv.FormatInt(cl.generation, 10), cl.unusable, stamp(cl.after), cl.awaited,
@@ -275,12 +298,6 @@ func (c *Cache[V]) claim(ctx context.Context, key string, cl *claim) error {
 // store makes what was loaded the entry, if the claim and the generation still
 // hold.
 func (c *Cache[V]) store(ctx context.Context, key string, cl *claim, l loaded[V]) (bool, error) {
-	// An entry of an old generation is void on arrival, but those who wait for it
-	// would not know. It is stored all the same, which gives the claim back.
-	generation, _, err := c.generation(ctx, "keep")
-	if err != nil {
-		return false, err
-	}
 	ttl, kind := c.opt.TTL, "present"
 	if !l.found {
 		ttl, kind = c.opt.NegativeTTL, "absent"
@@ -299,8 +316,15 @@ func (c *Cache[V]) store(ctx context.Context, key string, cl *claim, l loaded[V]
 			args = append(args, id, element)
 		}
 	}
+	// An entry of an old generation is void on arrival, but those who wait for it
+	// would not know. It is stored all the same, which gives the claim back.
+	var generation int64
+	var unknown error
+	var both sync.WaitGroup
+	both.Go(func() { generation, _, unknown = c.generation(ctx, "keep") })
 	reply, err := c.db.Run(ctx, kv.AsideFill, []string{key, guard(key)}, args)
-	if err != nil {
+	both.Wait()
+	if err = cmp.Or(err, unknown); err != nil {
 		return false, err
 	}
 	stored, err := reply.AsInt64()

@@ -57,6 +57,10 @@ type Options struct {
 	Closed error
 	// OnEvent is told what no caller asked for. It must not block.
 	OnEvent func(e Event, subject string, err error)
+	// OnLost, if there is one, is told that a connection has ended, before another
+	// takes its place: what answers next may be a server that has forgotten. It must
+	// not block.
+	OnLost func()
 }
 
 // Reply is what the server said to one command, or why it did not.
@@ -200,7 +204,7 @@ func (c *Client) dial(ctx context.Context, addr string, d *net.Dialer, conf *tls
 	if err != nil {
 		return nil, err
 	}
-	counted := &countedConn{Conn: conn, losses: &c.losses}
+	counted := &countedConn{Conn: conn, lost: c.lost}
 	counted.stop = context.AfterFunc(c.ctx, func() {
 		// Who gave up opening does not wait for the handshake either.
 		if !c.opened.Load() {
@@ -210,14 +214,22 @@ func (c *Client) dial(ctx context.Context, addr string, d *net.Dialer, conf *tls
 	return counted, nil
 }
 
+// lost notes that a connection has ended.
+func (c *Client) lost() {
+	c.losses.Add(1)
+	if c.opt.OnLost != nil {
+		c.opt.OnLost()
+	}
+}
+
 type countedConn struct {
 	net.Conn
-	losses *atomic.Int64
-	stop   func() bool
+	lost func()
+	stop func() bool
 }
 
 func (c *countedConn) Close() error {
-	c.losses.Add(1)
+	c.lost()
 	c.stop()
 	return c.Conn.Close()
 }

@@ -217,14 +217,9 @@ func (i *invalidations) Delete(keys []rueidis.RedisMessage) {
 		i.state.flush(nil)
 		return
 	}
-	i.state.mu.Lock()
-	defer i.state.mu.Unlock()
 	for _, k := range keys {
-		key, err := k.ToString()
-		for _, n := range i.state.caches {
-			if err == nil {
-				n.forget(key)
-			}
+		if key, err := k.ToString(); err == nil {
+			i.state.forget(key)
 		}
 	}
 }
@@ -232,6 +227,17 @@ func (i *invalidations) Delete(keys []rueidis.RedisMessage) {
 func (i *invalidations) Close(err error) {
 	if i.used.Load() {
 		i.state.flush(err)
+	}
+}
+
+// Forget drops what every near cache holds of a key, as [Near.Forget] does of one.
+func (c *Client) Forget(key string) { c.near.forget(key) }
+
+func (s *nearState) forget(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range s.caches {
+		n.forget(key)
 	}
 }
 

@@ -54,8 +54,10 @@ func Main(m *testing.M) {
 		shared.postgres.discard()
 	}
 	if code == 0 {
-		// After a change of topology rueidis waits 5 s before it closes what left.
+		// After a change of topology rueidis waits 5 s before it closes what left, and
+		// a second before it asks for the topology anew.
 		if err := goleak.Find(
+			goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"),
 			goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"),
 			goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient).redirectOrNew.func1"),
 		); err != nil {

@@ -23,3 +23,11 @@ ALTER TABLE trades ADD COLUMN IF NOT EXISTS time_nanos smallint NOT NULL DEFAULT
 
 -- Where a trade was made; null on older ones, whose account tells it.
 ALTER TABLE trades ADD COLUMN IF NOT EXISTS exchange text;
+
+-- By what rows are looked up, and by what references are checked.
+CREATE INDEX IF NOT EXISTS symbols_cat_ex_id ON symbols (cat_ex_id);
+CREATE INDEX IF NOT EXISTS exchanges_cat_ex_id ON exchanges (cat_ex_id);
+CREATE INDEX IF NOT EXISTS bots_uid ON bots (uid);
+CREATE INDEX IF NOT EXISTS strategies_bot_id ON strategies (bot_id);
+CREATE INDEX IF NOT EXISTS feeds_str_id ON feeds (str_id);
+CREATE INDEX IF NOT EXISTS feeds_symbol_id ON feeds (symbol_id);

@@ -43,6 +43,7 @@ CREATE TABLE exchanges (
     "timestamp" TEXT    NOT NULL,
     UNIQUE (uid, cat_ex_id, name)
 );
+CREATE INDEX exchanges_cat_ex_id ON exchanges (cat_ex_id);
 
 CREATE TABLE symbols (
     symbol_id    INTEGER PRIMARY KEY AUTOINCREMENT,
