@@ -424,9 +424,9 @@ func TestOrderListingOfThousands(t *testing.T) {
 // P4: the predecessor put the expiry of one cancelled order on all of the
 // exchange. Here each goes by itself, and so does what finds it.
 func TestOrderExpiresAlone(t *testing.T) {
-	conformance(t, func(s *suite, c *fulloncache.Client) {
+	conformance(t, func(s *suite, _ *fulloncache.Client) {
 		s.cfg.TTLOrder = time.Second
-		c = s.open()
+		c := s.open()
 		for i, id := range []string{"open", "cancelled", "filled", "revived"} {
 			o := orderAt(id, i)
 			o.ExOrderID = "ex-" + id
@@ -481,9 +481,9 @@ func TestOrderExpiresAlone(t *testing.T) {
 
 // Without any listing, a write to the exchange is enough to forget what expired.
 func TestOrderExpiredIsForgottenByTheNextWrite(t *testing.T) {
-	conformance(t, func(s *suite, c *fulloncache.Client) {
+	conformance(t, func(s *suite, _ *fulloncache.Client) {
 		s.cfg.TTLOrder = time.Second
-		c = s.open()
+		c := s.open()
 		o := orderAt("1", 0)
 		o.Status, o.ExOrderID = fulloncache.OrderCancelled, "ex-1"
 		must(s, c.Orders.Save(s.ctx, o))
@@ -633,9 +633,9 @@ func TestOrderRefusesInput(t *testing.T) {
 }
 
 func TestOrderQueue(t *testing.T) {
-	conformance(t, func(s *suite, c *fulloncache.Client) {
+	conformance(t, func(s *suite, _ *fulloncache.Client) {
 		s.cfg.NewOrdersCap = 5
-		c = s.open()
+		c := s.open()
 		_, err := c.Orders.PopOpenOrder(s.ctx, "spot", 0)
 		wantErr(s, err, fulloncache.ErrNotFound)
 		for i := range 5 {

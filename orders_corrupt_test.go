@@ -245,7 +245,7 @@ func TestOrderWatchCorruptMessage(t *testing.T) {
 
 // What is gone and cannot be forgotten is logged, and tried again later.
 func TestOrderThatCannotBeForgotten(t *testing.T) {
-	corruptMode(t, func(s *suite, c *fulloncache.Client) {
+	corruptMode(t, func(s *suite, _ *fulloncache.Client) {
 		var log syncBuffer
 		s.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		mine := s.open()
