@@ -28,9 +28,19 @@ func TestCurrentFirst(t *testing.T) {
 	r.m.set("g", "a", "5")
 	r.want(s, "b=4", "a-", "a=5")
 	r.want(one, "a-", "a=5")
-	// A later consumer begins with the state as it is known.
+	// A later consumer begins with the state as it is known, and is told so.
 	late := r.subscribe(whole)
-	r.want(late, "b=4", "a=5")
+	for range 2 {
+		if u, err := late.Next(testenv.Context(t)); err != nil || !u.Known {
+			t.Errorf("%s, known %t", show(u, err), u.Known)
+		}
+	}
+	r.m.set("g", "a", "6")
+	r.want(s, "a=6")
+	r.want(one, "a=6")
+	if u, err := late.Next(testenv.Context(t)); err != nil || u.Known || u.Value != "6" {
+		t.Errorf("%s, known %t", show(u, err), u.Known)
+	}
 	for _, s := range []*Sub[string, string]{s, one, late} {
 		r.idle(s)
 	}
