@@ -181,7 +181,7 @@ func TestOrderWatchFault(t *testing.T) {
 	srv := testenv.NewRedis(t)
 	proxy := testenv.NewProxy(t, srv.Addr())
 	c := open(t, fulloncache.Config{URL: srv.URL()})
-	reader := open(t, fulloncache.Config{URL: proxy.URL(), FeedHeartbeat: 50 * time.Millisecond, SocketTimeout: time.Second})
+	reader := open(t, fulloncache.Config{URL: proxy.URL(), FeedHeartbeat: 200 * time.Millisecond, SocketTimeout: time.Second})
 	must(t, c.Orders.Save(ctx, orderAt("1", 0)))
 	must(t, c.Orders.Save(ctx, orderAt("2", 0)))
 	w, one := watchOrders(t, reader, "kraken"), watchOrders(t, reader, "kraken", "1")

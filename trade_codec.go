@@ -169,8 +169,9 @@ func corruptTrade(key, text string, err error) error {
 // tradeBurst is what one push added: trades of a market, of which the first has
 // the number first. One without trades says only how many were pushed before.
 type tradeBurst struct {
-	first  int64
-	trades []Trade
+	first   int64
+	trades  []Trade
+	skipped int64 // how many trades before first it stands for, too
 }
 
 // last is the number of the last trade.

@@ -56,6 +56,7 @@ func newTradesCache(cfg Config, db *kv.Client, space keys.Space, connection *obs
 		timeout:  cfg.TradesBatchTimeout,
 	}
 	c.hub = feed.NewHub(tradeSource{c}, feedOptions(cfg, connection, "trades "))
+	c.hub.Conflate = conflateTrades
 	return c
 }
 

@@ -57,16 +57,16 @@ func (c *TradesCache) Stream(ctx context.Context, markets ...Market) iter.Seq2[T
 			}
 			last, known := seen[u.Key]
 			burst := u.Value
-			if u.Known || len(burst.trades) == 0 {
+			if begins(u) {
 				// Where the stream begins; later, what the feed read after it was cut off:
 				// the next trade tells what was missed. Fewer than before means that the
 				// count began anew.
 				if !known || burst.last() < last {
-					seen[u.Key] = burst.last()
+					seen[u.Key] = before(u)
 				}
 				continue
 			}
-			missed := int64(0)
+			missed := burst.skipped
 			if known {
 				missed = max(burst.first-last-1, 0)
 			}
@@ -79,6 +79,25 @@ func (c *TradesCache) Stream(ctx context.Context, markets ...Market) iter.Seq2[T
 			}
 		}
 	}
+}
+
+// begins reports whether an update says only how many trades were pushed before
+// a stream began, or went on.
+func begins(u feed.Update[Market, tradeBurst]) bool { return u.Known || len(u.Value.trades) == 0 }
+
+// conflateTrades makes a burst stand for one that still waits.
+func conflateTrades(waiting feed.Update[Market, tradeBurst], burst tradeBurst) tradeBurst {
+	burst.skipped = max(burst.first-1-before(waiting), 0)
+	return burst
+}
+
+// before is the number of the last trade that is told, or was there, before an
+// update.
+func before(u feed.Update[Market, tradeBurst]) int64 {
+	if begins(u) {
+		return u.Value.last() - u.Value.skipped
+	}
+	return u.Value.first - 1 - u.Value.skipped
 }
 
 // topics names the channels of markets.

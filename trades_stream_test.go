@@ -158,7 +158,7 @@ func TestTradeStreamFault(t *testing.T) {
 	var seen events
 	c := open(t, fulloncache.Config{URL: srv.URL()})
 	reader := open(t, fulloncache.Config{
-		URL: proxy.URL(), FeedHeartbeat: 50 * time.Millisecond, SocketTimeout: time.Second, Hooks: []fulloncache.Hooks{seen.hook()},
+		URL: proxy.URL(), FeedHeartbeat: 200 * time.Millisecond, SocketTimeout: time.Second, Hooks: []fulloncache.Hooks{seen.hook()},
 	})
 	connected := func(n int) {
 		t.Helper()
@@ -177,9 +177,10 @@ func TestTradeStreamFault(t *testing.T) {
 	testenv.Eventually(t, "a sign of life", func() (bool, string) { return commandCounts(t, srv)["get"] > 1, "" })
 	proxy.Cut()
 	wantErr(t, f.next().err, fulloncache.ErrUnavailable)
+	before := seen.count(fulloncache.EventFeedConnected)
 	push(4, 10)
 	proxy.Restore(t)
-	connected(2)
+	connected(before + 1)
 	push(10, 11)
 	for {
 		e := f.next()

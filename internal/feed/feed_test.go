@@ -50,6 +50,23 @@ func TestCurrentFirst(t *testing.T) {
 	}
 }
 
+// Who conflates can keep what waited.
+func TestConflationKeeps(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(o *Options) { o.Buffer = 1 })
+	r.hub.Conflate = func(waiting Update[string, string], value string) string { return waiting.Value + value }
+	r.m.set("g", "a", "1")
+	s := r.subscribe(whole)
+	r.want(s, "a=1")
+	other := r.subscribe(keyTopic("b"))
+	for _, v := range []string{"2", "3", "4"} {
+		r.m.set("g", "a", v)
+		r.m.set("g", "b", v)
+		r.want(other, "b="+v) // and so all of them have come
+	}
+	r.want(s, "a=234+2")
+}
+
 func TestConflation(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(o *Options) { o.Buffer = 3 })

@@ -35,13 +35,12 @@ func (h *Hub[K, V]) Subscribe(topics []Topic) (*Sub[K, V], error) {
 		errs: make(map[string]int),
 	}
 	for _, name := range topics {
-		t, err := h.follow(name)
+		t, err := h.follow(name, s)
 		if err != nil {
 			s.Close()
 			return nil, err
 		}
 		s.topics = append(s.topics, t)
-		t.attach(s)
 	}
 	return s, nil
 }
@@ -116,6 +115,9 @@ func (s *Sub[K, V]) offer(e Event[K, V], known bool) {
 	if len(s.queue)-s.head >= s.hub.opt.Buffer {
 		if number, ok := s.last[e.Key]; ok {
 			waiting := &s.queue[number-s.base].update
+			if s.hub.Conflate != nil {
+				e.Value = s.hub.Conflate(*waiting, e.Value)
+			}
 			*waiting = Update[K, V]{Event: e, Conflated: waiting.Conflated + 1}
 			return
 		}
