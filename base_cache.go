@@ -228,7 +228,7 @@ func (b *BaseCache) Clear(ctx context.Context, confirm ...ClearConfirm) (deleted
 	}
 	// A feed that goes on writes new revisions, from which its followers read the
 	// state anew, perhaps before all of it was cleared. Those go again at the end.
-	for _, pattern := range append(b.keys.Patterns(), b.keys.TickerRevs()) {
+	for _, pattern := range append(b.keys.Patterns(), b.keys.Revs()...) {
 		err := b.scan(ctx, pattern, func(_ rueidis.Client, keys []string) error {
 			cmds := make([]rueidis.Completed, len(keys))
 			for i, k := range keys {

@@ -34,6 +34,10 @@ type Client struct {
 	Symbols *SymbolCache
 	// Ticks holds the live prices.
 	Ticks *TickCache
+	// Orders holds the orders of all bots, and queues of those to execute.
+	Orders *OrdersCache
+	// Trades hands trades from who sees them to who stores them.
+	Trades *TradesCache
 
 	cfg   Config
 	kv    *kv.Client
@@ -108,6 +112,8 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 		Exchanges: exchanges,
 		Symbols:   symbols,
 		Ticks:     ticks,
+		Orders:    newOrdersCache(cfg, db, space, connection),
+		Trades:    newTradesCache(cfg, db, space, connection),
 		cfg:       cfg,
 		kv:        db,
 	})
@@ -128,6 +134,8 @@ var eventKinds = map[kv.Event]EventKind{
 func (c *Client) Close() {
 	c.close.Do(func() {
 		c.Ticks.stop()
+		c.Orders.stop()
+		c.Trades.stop()
 		c.kv.Close()
 	})
 }

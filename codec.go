@@ -173,6 +173,9 @@ func (r *jsonReader) decimal(name string) (n NullDecimal) {
 		return n
 	}
 	first := r.at
+	if r.at < len(r.s) && r.s[r.at] == '-' {
+		r.at++
+	}
 	whole := r.digits()
 	if r.at < len(r.s) && r.s[r.at] == '.' {
 		r.at++

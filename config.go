@@ -102,7 +102,7 @@ type Config struct {
 	// BreakerCooldown is how long an open breaker refuses calls before it lets
 	// one through to probe. Defaults to 1 s.
 	BreakerCooldown time.Duration `env:"CACHE_BREAKER_COOLDOWN"`
-	// ClockTolerance is how far a tick may be ahead of the server's clock.
+	// ClockTolerance is how far a tick or an order may be ahead of the server's clock.
 	// Defaults to 5 s.
 	ClockTolerance time.Duration `env:"CACHE_CLOCK_TOLERANCE"`
 	// FeedHeartbeat is how often a subscription asks the server for a sign of
@@ -113,6 +113,15 @@ type Config struct {
 	StreamBuffer int `env:"CACHE_STREAM_BUFFER"`
 	// ErrorQueueCap bounds an error queue; the oldest go first. Defaults to 1,000.
 	ErrorQueueCap int `env:"CACHE_ERROR_QUEUE_CAP"`
+	// TradesCap bounds each list of trades, and what may be in flight of it.
+	// Defaults to 100,000.
+	TradesCap int `env:"CACHE_TRADES_CAP"`
+	// TradesBatchTimeout is how long a batch of trades may be in flight before it
+	// comes back. Defaults to 60 s.
+	TradesBatchTimeout time.Duration `env:"CACHE_TRADES_BATCH_TIMEOUT"`
+	// NewOrdersCap bounds each queue of [OrdersCache.PushOpenOrder]. Defaults to
+	// 100,000.
+	NewOrdersCap int `env:"CACHE_NEW_ORDERS_CAP"`
 
 	// Stablecoin is the currency that balances are valued in. Defaults to USDT.
 	Stablecoin string `env:"CACHE_STABLECOIN"`
@@ -147,27 +156,30 @@ type Config struct {
 // defaults are the values of the fields left at zero.
 func defaults() Config {
 	return Config{
-		Host:             "localhost",
-		Port:             6379,
-		MaxConnections:   50,
-		SocketTimeout:    5 * time.Second,
-		ConnectTimeout:   5 * time.Second,
-		TTLExchange:      24 * time.Hour,
-		TTLSymbol:        24 * time.Hour,
-		TTLNegative:      10 * time.Second,
-		LoadTimeout:      5 * time.Second,
-		TTLOrder:         time.Hour,
-		TTLOrderFinal:    24 * time.Hour,
-		NearMaxStaleness: 2 * time.Second,
-		NearMaxEntries:   10_000,
-		BreakerFailures:  5,
-		BreakerCooldown:  time.Second,
-		ClockTolerance:   5 * time.Second,
-		FeedHeartbeat:    time.Second,
-		StreamBuffer:     1024,
-		ErrorQueueCap:    1000,
-		Stablecoin:       "USDT",
-		DustLimit:        2,
+		Host:               "localhost",
+		Port:               6379,
+		MaxConnections:     50,
+		SocketTimeout:      5 * time.Second,
+		ConnectTimeout:     5 * time.Second,
+		TTLExchange:        24 * time.Hour,
+		TTLSymbol:          24 * time.Hour,
+		TTLNegative:        10 * time.Second,
+		LoadTimeout:        5 * time.Second,
+		TTLOrder:           time.Hour,
+		TTLOrderFinal:      24 * time.Hour,
+		NearMaxStaleness:   2 * time.Second,
+		NearMaxEntries:     10_000,
+		BreakerFailures:    5,
+		BreakerCooldown:    time.Second,
+		ClockTolerance:     5 * time.Second,
+		FeedHeartbeat:      time.Second,
+		StreamBuffer:       1024,
+		ErrorQueueCap:      1000,
+		TradesCap:          100_000,
+		TradesBatchTimeout: time.Minute,
+		NewOrdersCap:       100_000,
+		Stablecoin:         "USDT",
+		DustLimit:          2,
 	}
 }
 
@@ -281,6 +293,8 @@ func (c Config) validate() error {
 		{"CACHE_BREAKER_FAILURES", c.BreakerFailures, 1, 1_000_000},
 		{"CACHE_STREAM_BUFFER", c.StreamBuffer, 1, 100_000_000},
 		{"CACHE_ERROR_QUEUE_CAP", c.ErrorQueueCap, 1, 100_000_000},
+		{"CACHE_TRADES_CAP", c.TradesCap, 1, 100_000_000},
+		{"CACHE_NEW_ORDERS_CAP", c.NewOrdersCap, 1, 100_000_000},
 		{"CACHE_DUST_LIMIT", c.DustLimit, 1, 1_000_000},
 	} {
 		if n.value < n.min || n.value > n.max {
@@ -304,6 +318,7 @@ func (c Config) validate() error {
 		{"CACHE_BREAKER_COOLDOWN", c.BreakerCooldown, 10 * time.Millisecond, time.Hour},
 		{"CACHE_CLOCK_TOLERANCE", c.ClockTolerance, time.Millisecond, 24 * time.Hour},
 		{"CACHE_FEED_HEARTBEAT", c.FeedHeartbeat, 10 * time.Millisecond, time.Hour},
+		{"CACHE_TRADES_BATCH_TIMEOUT", c.TradesBatchTimeout, 10 * time.Millisecond, 24 * time.Hour},
 	} {
 		if d.value < d.min || d.value > d.max {
 			return wrong(d.name, d.value, fmt.Sprintf("from %s to %s", d.min, d.max))

@@ -77,6 +77,9 @@ func TestConfigFromEverySetting(t *testing.T) {
 		"CACHE_FEED_HEARTBEAT":         "15",
 		"CACHE_STREAM_BUFFER":          "16",
 		"CACHE_ERROR_QUEUE_CAP":        "17",
+		"CACHE_TRADES_CAP":             "19",
+		"CACHE_TRADES_BATCH_TIMEOUT":   "20",
+		"CACHE_NEW_ORDERS_CAP":         "21",
 		"CACHE_STABLECOIN":             "USDC",
 		"CACHE_DUST_LIMIT":             "18",
 	}
@@ -93,6 +96,7 @@ func TestConfigFromEverySetting(t *testing.T) {
 		KeyPrefix: "prod.eu-1_A", TTLExchange: time.Second, TTLSymbol: 2 * time.Minute, TTLNegative: 2500 * time.Millisecond, LoadTimeout: 3500 * time.Millisecond, TTLOrder: 3 * time.Second, TTLOrderFinal: 4 * time.Second,
 		NearMaxStaleness: 500 * time.Millisecond, NearMaxEntries: 11, BreakerFailures: 12, BreakerCooldown: 13 * time.Second,
 		ClockTolerance: 14 * time.Second, FeedHeartbeat: 15 * time.Second, StreamBuffer: 16, ErrorQueueCap: 17,
+		TradesCap: 19, TradesBatchTimeout: 20 * time.Second, NewOrdersCap: 21,
 		Stablecoin: "USDC", DustLimit: 18,
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(fulloncache.Config{}, "Logger")); diff != "" {
@@ -110,6 +114,7 @@ func TestConfigDefaults(t *testing.T) {
 		"CACHE_KEY_PREFIX": "", "CACHE_TTL_EXCHANGE": "24h0m0s", "CACHE_TTL_SYMBOL": "24h0m0s", "CACHE_TTL_NEGATIVE": "10s", "CACHE_LOAD_TIMEOUT": "5s", "CACHE_TTL_ORDER": "1h0m0s", "CACHE_TTL_ORDER_FINAL": "24h0m0s",
 		"CACHE_NEAR_MAX_STALENESS": "2s", "CACHE_NEAR_MAX_ENTRIES": "10000", "CACHE_BREAKER_FAILURES": "5", "CACHE_BREAKER_COOLDOWN": "1s",
 		"CACHE_CLOCK_TOLERANCE": "5s", "CACHE_FEED_HEARTBEAT": "1s", "CACHE_STREAM_BUFFER": "1024", "CACHE_ERROR_QUEUE_CAP": "1000",
+		"CACHE_TRADES_CAP": "100000", "CACHE_TRADES_BATCH_TIMEOUT": "1m0s", "CACHE_NEW_ORDERS_CAP": "100000",
 		"CACHE_STABLECOIN": "USDT", "CACHE_DUST_LIMIT": "2",
 	}
 	if diff := cmp.Diff(want, settings(fulloncache.Config{})); diff != "" {
@@ -219,7 +224,7 @@ func TestConfigMalformed(t *testing.T) {
 		{vars{"CACHE_KEY_PREFIX": "é"}, "CACHE_KEY_PREFIX", "é", "letters"},
 		{vars{"CACHE_TTL_EXCHANGE": "0"}, "CACHE_TTL_EXCHANGE", "0s", "from 1s to 87600h0m0s"},
 		{vars{"CACHE_TTL_SYMBOL": "1ms"}, "CACHE_TTL_SYMBOL", "1ms", "from 1s"},
-		{vars{"CACHE_TTL_NEGATIVE": "2h"}, "CACHE_TTL_NEGATIVE", "2h0m0s", "from 10ms to 1h0m0s"},
+		{vars{"CACHE_TTL_NEGATIVE": "2h"}, "CACHE_TTL_NEGATIVE", "2h0m0s", "from 10ms to 1h"},
 		{vars{"CACHE_LOAD_TIMEOUT": "0.001"}, "CACHE_LOAD_TIMEOUT", "1ms", "from 10ms to 1h"},
 		{vars{"CACHE_TTL_ORDER": "1e9"}, "CACHE_TTL_ORDER", "1e9", duration},
 		{vars{"CACHE_TTL_ORDER_FINAL": "999999999"}, "CACHE_TTL_ORDER_FINAL", "277777h46m39s", "from 1s to 87600h0m0s"},
@@ -231,6 +236,9 @@ func TestConfigMalformed(t *testing.T) {
 		{vars{"CACHE_FEED_HEARTBEAT": "1ms"}, "CACHE_FEED_HEARTBEAT", "1ms", "from 10ms"},
 		{vars{"CACHE_STREAM_BUFFER": "0"}, "CACHE_STREAM_BUFFER", "0", "from 1"},
 		{vars{"CACHE_ERROR_QUEUE_CAP": "-3"}, "CACHE_ERROR_QUEUE_CAP", "-3", "from 1"},
+		{vars{"CACHE_TRADES_CAP": "-1"}, "CACHE_TRADES_CAP", "-1", "from 1"},
+		{vars{"CACHE_TRADES_BATCH_TIMEOUT": "0.001"}, "CACHE_TRADES_BATCH_TIMEOUT", "1ms", "from 10ms"},
+		{vars{"CACHE_NEW_ORDERS_CAP": "0"}, "CACHE_NEW_ORDERS_CAP", "0", "from 1"},
 		{vars{"CACHE_DUST_LIMIT": "0.5"}, "CACHE_DUST_LIMIT", "0.5", whole},
 		{vars{"REDIS_URL": "http://h"}, "REDIS_URL", "http://h", url},
 		{vars{"REDIS_URL": "localhost:6379"}, "REDIS_URL", "localhost:6379", url},

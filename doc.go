@@ -17,9 +17,10 @@
 // # The caches
 //
 // A [Client] has one field per cache: [Client.Base] for health, keys and the
-// queue of errors, [Client.Ticks] for live prices, [Client.Symbols] and
-// [Client.Exchanges] for what the database knows of symbols, exchanges and
-// accounts.
+// queue of errors, [Client.Ticks] for live prices, [Client.Orders] for the orders
+// of all bots and queues of those to execute, [Client.Trades] for trades on their
+// way to who stores them, [Client.Symbols] and [Client.Exchanges] for what the
+// database knows of symbols, exchanges and accounts.
 //
 // # What the database knows
 //
@@ -51,6 +52,11 @@
 //   - A stream or mirror survives silence, reconnects, failovers and restarts:
 //     after each, the current state comes first. Nothing is lost but ticks that
 //     were replaced meanwhile.
+//   - What is said about an order, late, twice and by several, is merged in one
+//     atomic step: nobody undoes another's field, a final order stays final
+//     ([ErrFinal]), and fills only grow.
+//   - Trades that were drained and not acknowledged come back, in order, whoever
+//     died. They may come twice.
 //   - A row that was changed through a cache is not read from any cache
 //     afterwards, even if the process that changed it died in between; one that was
 //     changed in PostgreSQL by other means is not, once orm's Listen has heard of it.
@@ -62,7 +68,8 @@
 // # What it does not promise
 //
 // Redis replicates asynchronously: a failover can lose the last moments of
-// writes, which feeds write again. A near cache that hears nothing from its
+// writes, which feeds write again; orders and trades that were accepted in them
+// are gone, as they are when a server without appendonly restarts. A near cache that hears nothing from its
 // server believes what it has for [Config].NearMaxStaleness. Ages are computed with this machine's clock:
 // keep clocks in step ([BaseCache.Health] tells the offset). A breaker, a near
 // cache and a mirror are of one process.

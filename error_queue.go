@@ -3,6 +3,7 @@ package fulloncache
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -39,10 +40,25 @@ func (q errorQueue) pop(ctx context.Context, key string, wait time.Duration, rep
 	return nil
 }
 
-// pop takes the first element off a list. A blocking pop whose caller gives up
-// can lose the element it was just given, so the wait moves the head to where it
-// is, which changes nothing, and the pop itself does not wait.
+// pop takes the first element off a list, waiting up to wait for one. It returns
+// ErrNotFound if there is none in time.
 func pop(ctx context.Context, db *kv.Client, key string, wait time.Duration) (string, error) {
+	return await(ctx, db, key, wait, func(ctx context.Context) (string, time.Duration, error) {
+		reply, err := db.Do(ctx, db.B().Lpop().Key(key).Build())
+		if kv.IsNil(err) {
+			return "", -1, ErrNotFound
+		}
+		text, _ := reply.ToString()
+		return text, 0, redisError(key, err)
+	})
+}
+
+// await calls take until it returns something else than ErrNotFound, at once and
+// then whenever the list at key has something, or after the time that take names
+// unless that is negative. A blocking pop whose caller gives up can lose the
+// element it was just given, so the wait moves the head to where it is, which
+// changes nothing, and take itself does not wait.
+func await(ctx context.Context, db *kv.Client, key string, wait time.Duration, take func(ctx context.Context) (text string, next time.Duration, err error)) (string, error) {
 	if wait < 0 {
 		return "", fmt.Errorf("%w: wait %s: want at least 0", ErrInvalid, wait)
 	}
@@ -50,15 +66,17 @@ func pop(ctx context.Context, db *kv.Client, key string, wait time.Duration) (st
 		if err := ctx.Err(); err != nil {
 			return "", err
 		}
-		// Once sent, the pop is awaited whatever the caller does meanwhile.
-		reply, err := db.Do(context.WithoutCancel(ctx), db.B().Lpop().Key(key).Build())
-		if !kv.IsNil(err) {
-			text, _ := reply.ToString()
-			return text, redisError(key, err)
+		// Once sent, it is awaited whatever the caller does meanwhile.
+		text, next, err := take(context.WithoutCancel(ctx))
+		if !errors.Is(err, ErrNotFound) {
+			return text, err
 		}
 		left := time.Until(deadline)
 		if left <= 0 {
 			return "", ErrNotFound
+		}
+		if next >= 0 {
+			left = min(left, next)
 		}
 		// Redis takes a wait of 0 as for ever; a millisecond is its least.
 		left = max(left, time.Millisecond)

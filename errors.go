@@ -20,6 +20,9 @@ var (
 	// ErrFinal says that an order is closed, canceled, rejected, expired or failed,
 	// and stays so; nothing was changed.
 	ErrFinal = errors.New("final: the order can no longer change")
+	// ErrQueueFull says that a queue holds as much as it may; nothing was added. Try
+	// again once its consumers have caught up.
+	ErrQueueFull = errors.New("queue is full")
 	// ErrDuplicate says that the database has such a row already; nothing was
 	// changed.
 	ErrDuplicate = errors.New("already exists")

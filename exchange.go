@@ -119,7 +119,7 @@ func storedName(what, name string) error {
 }
 
 // validText refuses a text that the database cannot hold; it may be empty.
-func validText(what, field, text string) error {
+func validText(what any, field, text string) error {
 	if !storable(text) {
 		return fmt.Errorf("%w: %s: %s %s: %s", ErrInvalid, what, field, excerpt(text), wantStorable)
 	}

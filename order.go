@@ -139,6 +139,9 @@ type Order struct {
 	Reason   string      `json:"reason,omitempty"`  // Reason is why the bot made it.
 	// Time is the order's own time, kept as given, to the nanosecond.
 	Time time.Time `json:"time"`
+	// Cached is the Redis server's time when the order was last written to the
+	// cache; zero on one that was not read from it. Writes ignore it.
+	Cached time.Time `json:"cached,omitzero"`
 }
 
 // maxOrderID bounds the ids of orders and trades, in bytes, as the database does.
@@ -171,15 +174,16 @@ func equalNumbers(a, b []field) bool {
 
 // validTime refuses times that no program means: what is missing, or in the
 // wrong unit.
-func validTime(what string, t time.Time) error {
+func validTime(what any, t time.Time) error {
 	if y := t.UTC().Year(); t.IsZero() || y < 1970 || y > 9999 {
 		return fmt.Errorf("%w: %s: time %s: want one from 1970 to 9999", ErrInvalid, what, t)
 	}
 	return nil
 }
 
-// validRef refuses an id that its maker gave as text.
-func validRef(what, name, id string, required bool) error {
+// validRef refuses an id that its maker gave as text. what names whose it is: a
+// text, or what makes one where it is needed.
+func validRef(what any, name, id string, required bool) error {
 	switch {
 	case id == "" && required:
 		return fmt.Errorf("%w: %s: %s is empty", ErrInvalid, what, name)
@@ -187,6 +191,18 @@ func validRef(what, name, id string, required bool) error {
 		return fmt.Errorf("%w: %s: %s has %d bytes: want at most %d", ErrInvalid, what, name, len(id), maxOrderID)
 	}
 	return validText(what, name, id)
+}
+
+// number is a whole number that is 0 where it is absent, with its name.
+type number struct {
+	name  string
+	value *int64
+}
+
+func (o *Order) ids() []number {
+	return []number{
+		{"record_id", &o.RecordID}, {"bot_id", &o.BotID}, {"uid", &o.UserID}, {"ex_id", &o.ExchangeID}, {"cat_ex_id", &o.CatExchangeID},
+	}
 }
 
 func (o *Order) numbers() []field {
@@ -199,53 +215,62 @@ func (o *Order) numbers() []field {
 // stored: a market, an id, a type, a side, a status, a positive volume, nothing
 // negative, a time.
 func (o Order) Validate() error {
-	if err := o.Market.Validate(); err != nil {
-		return err
+	_, err := o.invalid()
+	return err
+}
+
+// invalid is what Validate returns, and the name of the field.
+func (o *Order) invalid() (name string, err error) {
+	if err := validName("exchange", o.Exchange); err != nil {
+		return "exchange", err
+	}
+	if err := validName("symbol", o.Symbol); err != nil {
+		return "symbol", err
 	}
 	if err := validRef("order "+o.Market.String(), "order_id", o.ID, true); err != nil {
-		return err
+		return "order_id", err
 	}
 	what := "order " + o.Market.String() + " " + printable(o.ID)
 	if err := validRef(what, "ex_order_id", o.ExOrderID, false); err != nil {
-		return err
+		return "ex_order_id", err
 	}
-	for _, id := range []struct {
-		name  string
-		value int64
-	}{
-		{"record_id", o.RecordID}, {"bot_id", o.BotID}, {"uid", o.UserID}, {"ex_id", o.ExchangeID}, {"cat_ex_id", o.CatExchangeID},
-	} {
-		if err := validID(id.name, id.value, 0); err != nil {
-			return fmt.Errorf("%s: %w", what, err)
+	for _, id := range o.ids() {
+		if err := validID(id.name, *id.value, 0); err != nil {
+			return id.name, fmt.Errorf("%s: %w", what, err)
 		}
 	}
 	for _, text := range []struct{ name, value string }{
 		{"exchange", o.Exchange}, {"symbol", o.Symbol}, {"order_type", o.Type}, {"command", o.Command}, {"reason", o.Reason},
 	} {
 		if err := validText(what, text.name, text.value); err != nil {
-			return err
+			return text.name, err
 		}
 	}
 	if o.Type == "" {
-		return fmt.Errorf("%w: %s: order_type is empty", ErrInvalid, what)
+		return "order_type", fmt.Errorf("%w: %s: order_type is empty", ErrInvalid, what)
 	}
 	if err := o.Side.Validate(); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+		return "side", fmt.Errorf("%s: %w", what, err)
 	}
 	if err := o.Status.Validate(); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+		return "status", fmt.Errorf("%s: %w", what, err)
 	}
 	if o.Volume.Sign() <= 0 {
-		return fmt.Errorf("%w: %s: volume %s: want more than 0", ErrInvalid, what, o.Volume)
+		return "volume", fmt.Errorf("%w: %s: volume %s: want more than 0", ErrInvalid, what, o.Volume)
 	}
-	if err := notNegative(what, o.numbers()); err != nil {
-		return err
+	for _, n := range o.numbers() {
+		if err := notNegative(what, []field{n}); err != nil {
+			return n.name, err
+		}
 	}
-	return validTime(what, o.Time)
+	if err := validTime(what, o.Time); err != nil {
+		return "time", err
+	}
+	return "", nil
 }
 
 // Equal reports whether both say the same about the same order, numbers compared
-// as numbers and times as instants.
+// as numbers and times as instants, whenever they were cached.
 func (o Order) Equal(p Order) bool {
 	if !equalNumbers(o.numbers(), p.numbers()) || !o.Volume.Equal(p.Volume) || !o.Time.Equal(p.Time) {
 		return false
@@ -254,7 +279,7 @@ func (o Order) Equal(p Order) bool {
 		for _, f := range x.numbers() {
 			*f.value = NullDecimal{}
 		}
-		x.Volume, x.Time = Decimal{}, time.Time{}
+		x.Volume, x.Time, x.Cached = Decimal{}, time.Time{}, time.Time{}
 	}
 	return o == p
 }

@@ -16,7 +16,7 @@ func fullOrder() fulloncache.Order {
 	return fulloncache.Order{
 		Market: btc, ID: "o-1", ExOrderID: "OX-1", RecordID: 11, BotID: 4, UserID: 2, ExchangeID: 5, CatExchangeID: 3,
 		Type: "limit", Side: fulloncache.Buy, Volume: dec("0.5"), FinalVolume: some("0.25"), Price: some("67000.5"), PLimit: some("66000"),
-		Tick: some("67123.4"), Leverage: some("2"), Futures: true, Status: fulloncache.OrderPartial, Command: "spread", Reason: "signal", Time: t0,
+		Tick: some("67123.4"), Leverage: some("2"), Futures: true, Status: fulloncache.OrderPartial, Command: "spread", Reason: "signal", Time: t0, Cached: t0,
 	}
 }
 
@@ -198,7 +198,7 @@ func TestOrderValidate(t *testing.T) {
 
 func TestOrderEqual(t *testing.T) {
 	t.Parallel()
-	wantEqual(t, fullOrder())
+	wantEqual(t, fullOrder(), "Cached")
 	// Comparing spoils neither.
 	a, b := fullOrder(), fullOrder()
 	if !a.Equal(b) || a != fullOrder() || b != fullOrder() {
@@ -216,7 +216,7 @@ func TestOrderJSON(t *testing.T) {
 	t.Parallel()
 	wantRoundTrip(t, fulloncache.Order.Equal)
 	o := fullOrder()
-	o.Time = time.Date(2024, 2, 29, 23, 59, 59, 1, time.UTC)
+	o.Cached, o.Time = time.Time{}, time.Date(2024, 2, 29, 23, 59, 59, 1, time.UTC)
 	wantJSON(t, o, `{"exchange":"kraken","symbol":"BTC/USD","order_id":"o-1","ex_order_id":"OX-1","record_id":11,"bot_id":4,"uid":2,"ex_id":5,"cat_ex_id":3,`+
 		`"order_type":"limit","side":"buy","volume":"0.5","final_volume":"0.25","price":"67000.5","plimit":"66000","tick":"67123.4","leverage":"2",`+
 		`"futures":true,"status":"partially_filled","command":"spread","reason":"signal","time":"2024-02-29T23:59:59.000000001Z"}`)

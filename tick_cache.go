@@ -65,20 +65,25 @@ func newTickCache(cfg Config, db *kv.Client, space keys.Space, connection *obser
 	for currency, places := range cfg.QuoteDecimals {
 		c.quotes[strings.ToUpper(currency)] = places
 	}
-	c.hub = feed.NewHub(tickSource{c}, feed.Options{
+	c.hub = feed.NewHub(tickSource{c}, feedOptions(cfg, connection, ""))
+	return c
+}
+
+// feedOptions are those of a feed whose exchanges are called so in events.
+func feedOptions(cfg Config, connection *observer, kind string) feed.Options {
+	return feed.Options{
 		Heartbeat: cfg.FeedHeartbeat,
 		Buffer:    cfg.StreamBuffer,
 		Closed:    ErrClosed,
 		Now:       cfg.Now,
 		OnState: func(exchange string, err error) {
 			if err != nil {
-				connection.event(EventFeedDisconnected, exchange, err)
+				connection.event(EventFeedDisconnected, kind+exchange, err)
 				return
 			}
-			connection.event(EventFeedConnected, exchange, nil)
+			connection.event(EventFeedConnected, kind+exchange, nil)
 		},
-	})
-	return c
+	}
 }
 
 func (c *TickCache) stop() { c.hub.Close() }
@@ -172,20 +177,10 @@ func verdict(reply rueidis.RedisMessage) (status int64, detail string) {
 	return status, detail
 }
 
-// blame names the key that made a script fail because it holds another Redis
-// type: the server does not say which it was.
+// blame names the key that made a script fail.
 func (c *TickCache) blame(ctx context.Context, exchange string, err error) error {
-	if !kv.IsWrongType(err) {
-		return err
-	}
-	culprit := c.keys.TickerRev(exchange)
-	for _, index := range []string{c.keys.TickerSymbols(exchange), c.keys.Exchanges()} {
-		reply, terr := c.kv.Do(ctx, c.kv.B().Type().Key(index).Build())
-		if kind, _ := reply.ToString(); terr == nil && kind != "set" && kind != "none" {
-			culprit = index
-		}
-	}
-	return &CorruptError{Key: culprit, Err: err}
+	return blame(ctx, c.kv, err,
+		typedKey{c.keys.TickerRev(exchange), "string"}, typedKey{c.keys.TickerSymbols(exchange), "set"}, typedKey{c.keys.Exchanges(), "set"})
 }
 
 // takenError says that two symbols meet in one key.

@@ -94,21 +94,33 @@ func (c *TickCache) stream(ctx context.Context, wanted func(Market) bool, topics
 			yield(Update{}, err)
 			return
 		}
-		sub, err := c.hub.Subscribe(names)
+		for u, err := range followed(ctx, c.hub, names) {
+			if err == nil && !wanted(u.Key) {
+				continue
+			}
+			if !yield(update(u), err) {
+				return
+			}
+		}
+	}
+}
+
+// followed yields what comes over topics until ctx ends or, after saying so, the
+// hub is closed.
+func followed[K comparable, V any](ctx context.Context, hub *feed.Hub[K, V], topics []feed.Topic) iter.Seq2[feed.Update[K, V], error] {
+	return func(yield func(feed.Update[K, V], error) bool) {
+		sub, err := hub.Subscribe(topics)
 		if err != nil {
-			yield(Update{}, err)
+			yield(feed.Update[K, V]{}, err)
 			return
 		}
 		defer sub.Close()
 		for {
 			u, err := sub.Next(ctx)
-			switch {
-			case err != nil && ctx.Err() != nil:
+			if err != nil && ctx.Err() != nil {
 				return
-			case err == nil && !wanted(u.Key):
-				continue
 			}
-			if !yield(update(u), feedError(err)) || errors.Is(err, ErrClosed) {
+			if !yield(u, feedError(err)) || errors.Is(err, ErrClosed) {
 				return
 			}
 		}

@@ -47,33 +47,50 @@ func (t *Trade) numbers() []field {
 // stored: a market, the exchange's id, a side, a positive volume and price, a
 // cost that is not negative, a time.
 func (t Trade) Validate() error {
-	if err := t.Market.Validate(); err != nil {
-		return err
+	_, err := t.invalid()
+	return err
+}
+
+// namedTrade makes the text that names a trade in an error: thousands of trades
+// are validated at once, and few are wrong.
+type namedTrade struct{ *Trade }
+
+func (t namedTrade) String() string {
+	if t.ExTradeID == "" || len(t.ExTradeID) > maxOrderID {
+		return "trade " + t.Market.String()
 	}
-	if err := validRef("trade "+t.Market.String(), "ex_trade_id", t.ExTradeID, true); err != nil {
-		return err
+	return "trade " + t.Market.String() + " " + printable(t.ExTradeID)
+}
+
+// invalid is what Validate returns, and the name of the field.
+func (t *Trade) invalid() (name string, err error) {
+	if err := validName("exchange", t.Exchange); err != nil {
+		return "exchange", err
 	}
-	what := "trade " + t.Market.String() + " " + printable(t.ExTradeID)
+	if err := validName("symbol", t.Symbol); err != nil {
+		return "symbol", err
+	}
+	what := namedTrade{t}
+	if err := validRef(what, "ex_trade_id", t.ExTradeID, true); err != nil {
+		return "ex_trade_id", err
+	}
 	if err := validRef(what, "ex_order_id", t.ExOrderID, false); err != nil {
-		return err
+		return "ex_order_id", err
 	}
-	for _, id := range []struct {
-		name  string
-		value int64
-	}{{"trade_id", t.ID}, {"uid", t.UserID}, {"ex_id", t.ExchangeID}} {
-		if err := validID(id.name, id.value, 0); err != nil {
-			return fmt.Errorf("%s: %w", what, err)
+	for _, id := range [...]number{{"trade_id", &t.ID}, {"uid", &t.UserID}, {"ex_id", &t.ExchangeID}} {
+		if err := validID(id.name, *id.value, 0); err != nil {
+			return id.name, fmt.Errorf("%s: %w", what, err)
 		}
 	}
-	for _, text := range []struct{ name, value string }{{"exchange", t.Exchange}, {"symbol", t.Symbol}, {"order_type", t.Type}} {
+	for _, text := range [...]struct{ name, value string }{{"exchange", t.Exchange}, {"symbol", t.Symbol}, {"order_type", t.Type}} {
 		if err := validText(what, text.name, text.value); err != nil {
-			return err
+			return text.name, err
 		}
 	}
 	if err := t.Side.Validate(); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+		return "side", fmt.Errorf("%s: %w", what, err)
 	}
-	for _, n := range []struct {
+	for _, n := range [...]struct {
 		name  string
 		value Decimal
 		want  string
@@ -84,10 +101,13 @@ func (t Trade) Validate() error {
 		{"cost", t.Cost, "at least 0", t.Cost.Sign() >= 0},
 	} {
 		if !n.ok {
-			return fmt.Errorf("%w: %s: %s %s: want %s", ErrInvalid, what, n.name, n.value, n.want)
+			return n.name, fmt.Errorf("%w: %s: %s %s: want %s", ErrInvalid, what, n.name, n.value, n.want)
 		}
 	}
-	return validTime(what, t.Time)
+	if err := validTime(what, t.Time); err != nil {
+		return "time", err
+	}
+	return "", nil
 }
 
 // Equal reports whether both say the same about the same trade, numbers compared

@@ -89,6 +89,8 @@ type Update[K comparable, V any] struct {
 	Event[K, V]
 	// Conflated is how many older events of the key it stands for.
 	Conflated int
+	// Known says that the event was known before the consumer began.
+	Known bool
 }
 
 // Disconnected is the error element of a consumer: what it follows is cut off,

@@ -28,9 +28,19 @@ func TestCurrentFirst(t *testing.T) {
 	r.m.set("g", "a", "5")
 	r.want(s, "b=4", "a-", "a=5")
 	r.want(one, "a-", "a=5")
-	// A later consumer begins with the state as it is known.
+	// A later consumer begins with the state as it is known, and is told so.
 	late := r.subscribe(whole)
-	r.want(late, "b=4", "a=5")
+	for range 2 {
+		if u, err := late.Next(testenv.Context(t)); err != nil || !u.Known {
+			t.Errorf("%s, known %t", show(u, err), u.Known)
+		}
+	}
+	r.m.set("g", "a", "6")
+	r.want(s, "a=6")
+	r.want(one, "a=6")
+	if u, err := late.Next(testenv.Context(t)); err != nil || u.Known || u.Value != "6" {
+		t.Errorf("%s, known %t", show(u, err), u.Known)
+	}
 	for _, s := range []*Sub[string, string]{s, one, late} {
 		r.idle(s)
 	}
@@ -38,6 +48,23 @@ func TestCurrentFirst(t *testing.T) {
 	if n := r.m.load(func(m *memory) int { return len(m.all) }); n != 1 {
 		t.Fatalf("%d connections of one group", n)
 	}
+}
+
+// Who conflates can keep what waited.
+func TestConflationKeeps(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(o *Options) { o.Buffer = 1 })
+	r.hub.Conflate = func(waiting Update[string, string], value string) string { return waiting.Value + value }
+	r.m.set("g", "a", "1")
+	s := r.subscribe(whole)
+	r.want(s, "a=1")
+	other := r.subscribe(keyTopic("b"))
+	for _, v := range []string{"2", "3", "4"} {
+		r.m.set("g", "a", v)
+		r.m.set("g", "b", v)
+		r.want(other, "b="+v) // and so all of them have come
+	}
+	r.want(s, "a=234+2")
 }
 
 func TestConflation(t *testing.T) {

@@ -80,7 +80,7 @@ func newGroup[K comparable, V any](h *Hub[K, V], name string) *group[K, V] {
 }
 
 // follow returns the topic of a channel. The hub's lock is held.
-func (g *group[K, V]) follow(channel string) *topic[K, V] {
+func (g *group[K, V]) follow(channel string, s *Sub[K, V]) *topic[K, V] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	t := g.topics[channel]
@@ -90,6 +90,9 @@ func (g *group[K, V]) follow(channel string) *topic[K, V] {
 		signal(g.changed)
 	}
 	t.followers++
+	if s != nil {
+		t.attach(s)
+	}
 	return t
 }
 

@@ -14,6 +14,11 @@ type Hub[K comparable, V any] struct {
 	src Source[K, V]
 	opt Options
 
+	// Conflate, if it is set before the hub is used, makes the value that stands
+	// for a waiting update and the one that takes its place. By default that is the
+	// new one as it is.
+	Conflate func(waiting Update[K, V], value V) V
+
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -37,9 +42,10 @@ func (h *Hub[K, V]) Close() {
 	h.wg.Wait()
 }
 
-// follow returns the topic, connecting its group if nobody follows it yet. Each
-// follow is undone by one unfollow.
-func (h *Hub[K, V]) follow(name Topic) (*topic[K, V], error) {
+// follow returns the topic, connecting its group if nobody follows it yet. A
+// consumer, if there is one, is attached before anything is read: what cannot be
+// read is told once. Each follow is undone by one unfollow.
+func (h *Hub[K, V]) follow(name Topic, s *Sub[K, V]) (*topic[K, V], error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.ctx.Err() != nil {
@@ -49,9 +55,9 @@ func (h *Hub[K, V]) follow(name Topic) (*topic[K, V], error) {
 	if g == nil {
 		g = newGroup(h, name.Group)
 		h.groups[name.Group] = g
-		h.wg.Go(g.run)
+		defer h.wg.Go(g.run)
 	}
-	return g.follow(name.Channel), nil
+	return g.follow(name.Channel, s), nil
 }
 
 // unfollow forgets a topic that nobody follows any more, and its group with the

@@ -35,13 +35,12 @@ func (h *Hub[K, V]) Subscribe(topics []Topic) (*Sub[K, V], error) {
 		errs: make(map[string]int),
 	}
 	for _, name := range topics {
-		t, err := h.follow(name)
+		t, err := h.follow(name, s)
 		if err != nil {
 			s.Close()
 			return nil, err
 		}
 		s.topics = append(s.topics, t)
-		t.attach(s)
 	}
 	return s, nil
 }
@@ -110,17 +109,20 @@ func (s *Sub[K, V]) push(it item[K, V]) (number int) {
 // offer adds an event, or puts it in the place of the newest waiting one of its
 // key if the buffer is full. More than the buffer plus one event per key never
 // wait.
-func (s *Sub[K, V]) offer(e Event[K, V]) {
+func (s *Sub[K, V]) offer(e Event[K, V], known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.queue)-s.head >= s.hub.opt.Buffer {
 		if number, ok := s.last[e.Key]; ok {
 			waiting := &s.queue[number-s.base].update
+			if s.hub.Conflate != nil {
+				e.Value = s.hub.Conflate(*waiting, e.Value)
+			}
 			*waiting = Update[K, V]{Event: e, Conflated: waiting.Conflated + 1}
 			return
 		}
 	}
-	s.last[e.Key] = s.push(item[K, V]{update: Update[K, V]{Event: e}})
+	s.last[e.Key] = s.push(item[K, V]{update: Update[K, V]{Event: e, Known: known}})
 }
 
 // fail adds an error; of one subject only the newest waits.

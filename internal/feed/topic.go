@@ -151,7 +151,7 @@ func (t *topic[K, V]) put(e Event[K, V]) {
 
 func (t *topic[K, V]) tell(e Event[K, V]) {
 	for s := range t.subs {
-		s.offer(e)
+		s.offer(e, false)
 	}
 }
 
@@ -194,7 +194,7 @@ func (t *topic[K, V]) attach(s *Sub[K, V]) {
 	})
 	slices.SortFunc(known, func(a, b *Entry[K, V]) int { return cmp.Compare(a.Rev, b.Rev) })
 	for _, e := range known {
-		s.offer(e.Event)
+		s.offer(e.Event, true)
 	}
 }
 

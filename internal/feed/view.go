@@ -19,7 +19,7 @@ type View[K comparable, V any] struct {
 
 // View follows a topic. It must be closed.
 func (h *Hub[K, V]) View(name Topic) (*View[K, V], error) {
-	t, err := h.follow(name)
+	t, err := h.follow(name, nil)
 	if err != nil {
 		return nil, err
 	}

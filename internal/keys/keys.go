@@ -54,8 +54,11 @@ func (s Space) TickerRev(exchange string) string {
 	return s.tagged("ticker_rev:", exchange, "")
 }
 
-// TickerRevs is a glob that matches every TickerRev and TickerBeat.
-func (s Space) TickerRevs() string { return s.prefix + "ticker_rev:*" }
+// Revs are globs that match every TickerRev with its TickerBeat, TradeRev and
+// OrderRev.
+func (s Space) Revs() []string {
+	return []string{s.prefix + "ticker_rev:*", s.prefix + "trade_rev:*", s.prefix + "order_rev:*"}
+}
 
 // TickerBeat is the last sign of life of an exchange's feed.
 // String, a time. TTL BeatTTL.
@@ -124,6 +127,98 @@ func (s Space) WSError(exchange string) string {
 // List of JSON, oldest first, capped. No TTL.
 func (s Space) GlobalError() string { return s.prefix + "global_error" }
 
+// NewOrders is a queue of ids of orders to execute.
+// List of ids, oldest first, capped. No TTL.
+func (s Space) NewOrders(queue string) string { return s.tagged("new_orders:", queue, "") }
+
+// OrderStatus is an order.
+// Hash: one field per field of an order, and cached rev. TTL CACHE_TTL_ORDER
+// once it is cancelled, CACHE_TTL_ORDER_FINAL once it is otherwise final.
+func (s Space) OrderStatus(exchange, id string) string {
+	return s.tagged("order_status:", exchange, ":"+Escape(id))
+}
+
+// Orders is the index of an exchange's open orders.
+// Sorted set of ids by the orders' times in microseconds. No TTL.
+func (s Space) Orders(exchange string) string { return s.tagged("orders:", exchange, "") }
+
+// OrdersFinal is the index of an exchange's final orders.
+// Sorted set of ids by the milliseconds at which the orders expire. No TTL.
+func (s Space) OrdersFinal(exchange string) string { return s.tagged("orders_final:", exchange, "") }
+
+// OrderIDs finds an exchange's orders by the ids it gave them.
+// Hash: "ex:" and the exchange's id → id, "id:" and the id → the exchange's id.
+// No TTL: an order's entries go when its id leaves the index.
+func (s Space) OrderIDs(exchange string) string { return s.tagged("order_ids:", exchange, "") }
+
+// OrderRev numbers the changes of an exchange's orders, as TickerRev those of its
+// tickers.
+func (s Space) OrderRev(exchange string) string { return s.tagged("order_rev:", exchange, "") }
+
+// Trades are the trades of a market that nobody has taken yet.
+// List of JSON, oldest first, capped. No TTL.
+func (s Space) Trades(exchange, symbol string) string {
+	return s.tagged("trades:", exchange, ":"+Symbol(symbol))
+}
+
+// UserTrades are the trades of a user's account that nobody has taken yet. It is
+// as Trades, and has the same keys beside it.
+func (s Space) UserTrades(user int64, exchange string) string {
+	return s.tagged("user_trades:", User(user), ":"+Escape(exchange))
+}
+
+// TradesTaken are the batches in flight of a list of trades.
+// Hash: a batch's id → its positions and its trades. No TTL: batches come back.
+func TradesTaken(list string) string { return list + ":taken" }
+
+// TradesDue says when the batches in flight come back.
+// Sorted set of batches' ids by milliseconds. No TTL.
+func TradesDue(list string) string { return list + ":due" }
+
+// TradesInfo is what is known of a list of trades.
+// Hash: symbol, whose trades these are; count, how many were pushed ever; rev of
+// the last push; taken, how many are in flight; next, the position of what is
+// taken next; front, the positions of what came back. No TTL.
+func TradesInfo(list string) string { return list + ":info" }
+
+// TradesSeen are the trades that a list does not take again.
+// Sorted set of the exchange's trade ids by the microseconds at which they were
+// pushed, capped. TTL the window that the last push named.
+func TradesSeen(list string) string { return list + ":seen" }
+
+// TradeRev numbers the pushes of an exchange's trades, as TickerRev the updates of
+// its tickers.
+func (s Space) TradeRev(exchange string) string { return s.tagged("trade_rev:", exchange, "") }
+
+// TradeStatus says until when the trades of each exchange are known.
+// Hash: an exchange as given → time. No TTL.
+func (s Space) TradeStatus() string { return s.prefix + "trade_status" }
+
+// UserTradeStatus says until when the trades of each user are known.
+// Hash: a user as User names it → time. No TTL.
+func (s Space) UserTradeStatus() string { return s.prefix + "user_trade_status" }
+
+// OrderChannel carries the changes of one order.
+func (s Space) OrderChannel(exchange, id string) string { return s.db + s.OrderStatus(exchange, id) }
+
+// OrdersChannel carries the changes of all orders of an exchange.
+func (s Space) OrdersChannel(exchange string) string {
+	return s.db + s.tagged("order_status:", exchange, "")
+}
+
+// OrderRevChannel carries the news that the revisions of an exchange's orders
+// began anew.
+func (s Space) OrderRevChannel(exchange string) string { return s.db + s.OrderRev(exchange) }
+
+// TradesChannel carries the new trades of a market.
+func (s Space) TradesChannel(exchange, symbol string) string {
+	return s.db + s.Trades(exchange, symbol)
+}
+
+// TradeRevChannel carries the news that the revisions of an exchange's trades
+// began anew.
+func (s Space) TradeRevChannel(exchange string) string { return s.db + s.TradeRev(exchange) }
+
 // TickerChannel carries the updates of one symbol's ticker. Sharded in cluster
 // mode, like all channels.
 func (s Space) TickerChannel(exchange, symbol string) string {
@@ -155,8 +250,13 @@ func (s Space) Patterns() []string {
 		"tick_crawlers", "exchanges", "global_error",
 		"exchange:*", "user_exchanges:*", "cat_exchanges", "cat_exchanges:*", "{cat_exchanges}*", "exchange_generation",
 		"symbols:*", "symbol_generation", "ws_error:*",
+		"new_orders:*", "order_status:*", "orders:*", "orders_final:*", "order_ids:*", "order_rev:*",
+		"trades:*", "user_trades:*", "trade_rev:*", "trade_status", "user_trade_status",
 	}
 }
+
+// User names a user in keys and fields: user_123.
+func User(id int64) string { return "user_" + strconv.FormatInt(id, 10) }
 
 func (s Space) tagged(kind, id, rest string) string {
 	id = Escape(id)

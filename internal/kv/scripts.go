@@ -21,6 +21,18 @@ const (
 	TickBeat   Script = "tick_beat"
 	TickDelete Script = "tick_delete"
 	ListPush   Script = "list_push"
+	ListAppend Script = "list_append"
+	TimeSet    Script = "time_set"
+	HashDelete Script = "hash_delete"
+
+	OrderWrite  Script = "order_write"
+	OrderDelete Script = "order_delete"
+
+	TradesPush   Script = "trades_push"
+	TradesPeek   Script = "trades_peek"
+	TradesDrain  Script = "trades_drain"
+	TradesSettle Script = "trades_settle"
+	TradesPop    Script = "trades_pop"
 
 	AsideGeneration Script = "aside_generation"
 	AsideClaim      Script = "aside_claim"

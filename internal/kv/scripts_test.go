@@ -9,6 +9,8 @@ func TestScriptsAreWholeAndSayWhetherTheyMayBeSentAgain(t *testing.T) {
 	t.Parallel()
 	again := map[Script]bool{
 		TickSet: true, TickBeat: true, TickDelete: false, ListPush: false,
+		ListAppend: false, TimeSet: true, HashDelete: false, OrderWrite: true, OrderDelete: false,
+		TradesPush: false, TradesPeek: true, TradesDrain: true, TradesSettle: false, TradesPop: false,
 		AsideGeneration: true, AsideClaim: true, AsideFill: true, AsideFail: true, AsideWrite: true, AsideInvalidate: true,
 	}
 	for _, inProcess := range []bool{false, true} {

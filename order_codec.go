@@ -1,0 +1,180 @@
+package fulloncache
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// storedOrder is an order as the cache holds it.
+type storedOrder struct {
+	Order
+	rev int64
+}
+
+// given lists the fields of the order that are there, as Redis holds them: name,
+// value and so on. Those about which the script order_write decides are left
+// out: it gets them by themselves.
+func (o *Order) given() []string {
+	list := make([]string, 0, 40)
+	text := func(name, value string) {
+		if value != "" {
+			list = append(list, name, value)
+		}
+	}
+	text("exchange", o.Exchange)
+	text("symbol", o.Symbol)
+	text("order_id", o.ID)
+	for _, id := range o.ids() {
+		if *id.value != 0 {
+			text(id.name, strconv.FormatInt(*id.value, 10))
+		}
+	}
+	text("order_type", o.Type)
+	text("side", string(o.Side))
+	if !o.Volume.IsZero() {
+		text("volume", o.Volume.String())
+	}
+	for _, n := range o.numbers() {
+		if n.name != "final_volume" {
+			text(n.name, n.value.String())
+		}
+	}
+	if o.Futures {
+		text("futures", "true")
+	}
+	text("command", o.Command)
+	text("reason", o.Reason)
+	return list
+}
+
+// parseOrder reads the fields of an order, as Redis holds them. Fields that it
+// does not know are those of a later version.
+func parseOrder(key string, fields map[string]string) (s storedOrder, err error) {
+	corrupt := func(name string, err error) (storedOrder, error) {
+		return storedOrder{}, &CorruptError{Key: key, Field: name, Err: err}
+	}
+	for _, f := range []struct {
+		name  string
+		value *string
+	}{
+		{"exchange", &s.Exchange}, {"symbol", &s.Symbol}, {"order_id", &s.ID}, {"ex_order_id", &s.ExOrderID},
+		{"order_type", &s.Type}, {"side", (*string)(&s.Side)}, {"status", (*string)(&s.Status)},
+		{"command", &s.Command}, {"reason", &s.Reason},
+	} {
+		*f.value = fields[f.name]
+	}
+	for _, id := range append(s.ids(), number{"rev", &s.rev}) {
+		text, ok := fields[id.name]
+		if !ok && id.value != &s.rev {
+			continue
+		}
+		if *id.value, err = strconv.ParseInt(text, 10, 64); err != nil {
+			return corrupt(id.name, err)
+		}
+	}
+	volume := NullDecimal{}
+	for _, n := range append(s.numbers(), field{"volume", &volume}) {
+		if text, ok := fields[n.name]; ok {
+			if n.value.Decimal, err = ParseDecimal(text); err != nil {
+				return corrupt(n.name, err)
+			}
+			n.value.Valid = true
+		}
+	}
+	s.Volume = volume.Decimal
+	if futures, ok := fields["futures"]; ok {
+		if s.Futures = futures == "true"; !s.Futures {
+			return corrupt("futures", fmt.Errorf("%s: want true, or no such field", excerpt(futures)))
+		}
+	}
+	for _, at := range []struct {
+		name  string
+		value *time.Time
+	}{{"time", &s.Time}, {"cached", &s.Cached}} {
+		if *at.value, err = parseTime(fields[at.name]); err != nil {
+			return corrupt(at.name, err)
+		}
+	}
+	// What Save refuses cannot have been stored by it: never let it look right.
+	if name, err := s.invalid(); err != nil {
+		return corrupt(name, err)
+	}
+	return s, nil
+}
+
+// Messages on the channels of orders, as the scripts write them:
+//
+//	O rev fields
+//	D rev n exchange+id
+//	R rev
+//
+// Of the fields, each name and value stands behind its length in bytes and a
+// colon; n is the length of the exchange.
+const messageOrder = "O"
+
+// orderMessage is a decoded message.
+type orderMessage struct {
+	kind  string
+	order storedOrder // of a deletion, only exchange, id and rev
+}
+
+// readOrderMessage decodes a message; channel names it in errors.
+func readOrderMessage(channel, message string) (m orderMessage, err error) {
+	corrupt := func(what string) (orderMessage, error) {
+		return orderMessage{}, &CorruptError{Key: channel, Err: fmt.Errorf("message %s: %s", excerpt(message), what)}
+	}
+	rest := message
+	word := func() (w string) {
+		w, rest, _ = strings.Cut(rest, " ")
+		return w
+	}
+	m.kind = word()
+	if m.kind == messageReset {
+		return m, nil
+	}
+	if m.kind != messageOrder && m.kind != messageDeleted {
+		return corrupt("unknown kind")
+	}
+	rev, err := strconv.ParseInt(word(), 10, 64)
+	if err != nil {
+		return corrupt("no revision")
+	}
+	if m.kind == messageDeleted {
+		n, err := strconv.Atoi(word())
+		if err != nil || n < 0 || n > len(rest) {
+			return corrupt("no names")
+		}
+		m.order.rev, m.order.Exchange, m.order.ID = rev, rest[:n], rest[n:]
+		return m, nil
+	}
+	fields := make(map[string]string)
+	for rest != "" {
+		var name, value string
+		if name, rest, err = counted(rest); err == nil {
+			value, rest, err = counted(rest)
+		}
+		if err != nil {
+			return corrupt(err.Error())
+		}
+		fields[name] = value
+	}
+	if m.order, err = parseOrder(channel, fields); err == nil && m.order.rev != rev {
+		return corrupt("two revisions")
+	}
+	return m, err
+}
+
+var errCounted = errors.New("want lengths, colons and texts")
+
+// counted cuts a text that stands behind its length and a colon off s.
+func counted(s string) (text, rest string, err error) {
+	length, after, _ := strings.Cut(s, ":")
+	n, err := strconv.Atoi(length)
+	if err != nil || n < 0 || n > len(after) {
+		return "", "", errCounted
+	}
+	return after[:n], after[n:], nil
+}

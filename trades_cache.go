@@ -1,0 +1,410 @@
+package fulloncache
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/fullon/fulloncache/internal/feed"
+	"github.com/fullon/fulloncache/internal/keys"
+	"github.com/fullon/fulloncache/internal/kv"
+)
+
+// TradesCache hands trades from who sees them to who stores them: a list per
+// market, and one per user and exchange. Nobody loses one: a batch that was
+// drained comes back unless it is acknowledged.
+//
+//	_, err := c.Trades.PushMany(ctx, trades)     // a feed
+//
+//	batch, err := c.Trades.Drain(ctx, btc, 1000) // who stores them
+//	if err != nil {
+//		return err
+//	}
+//	if err := repository.SaveMany(ctx, batch.Trades); err != nil {
+//		return errors.Join(err, batch.Return(ctx)) // or do nothing: they come back
+//	}
+//	return batch.Ack(ctx)
+//
+// Each list holds [Config].TradesCap trades at most, and as many again in flight:
+// a push to a full list is refused with [ErrQueueFull], unless [DropOldest] says
+// otherwise.
+//
+// Trades may be delivered twice: after a crash, after a batch's time was over
+// while it was being stored, and after a push whose outcome was unknown was made
+// again without [Unique]. Store them by the exchange's id of the trade, and
+// twice is once. A trade is lost only if the server loses what it had accepted
+// (set its appendonly), with DropOldest, and by a [TradesCache.PopUser] whose
+// connection breaks.
+type TradesCache struct {
+	*observer
+	kv      *kv.Client
+	keys    keys.Space
+	cap     string
+	timeout time.Duration
+	hub     *feed.Hub[Market, tradeBurst]
+}
+
+func newTradesCache(cfg Config, db *kv.Client, space keys.Space, connection *observer) *TradesCache {
+	c := &TradesCache{
+		observer: newObserver("trades", cfg),
+		kv:       db,
+		keys:     space,
+		cap:      strconv.Itoa(cfg.TradesCap),
+		timeout:  cfg.TradesBatchTimeout,
+	}
+	c.hub = feed.NewHub(tradeSource{c}, feedOptions(cfg, connection, "trades "))
+	c.hub.Conflate = conflateTrades
+	return c
+}
+
+func (c *TradesCache) stop() { c.hub.Close() }
+
+// tradeList is one of the lists: of a market, or of a user's account.
+type tradeList struct {
+	name   string // for errors
+	key    string
+	symbol string // whose trades it holds; "" if any
+	// What is numbered and told when trades are pushed; "" if nothing is.
+	rev, channel, control string
+}
+
+func (l *tradeList) keys() []string {
+	return []string{l.key, keys.TradesTaken(l.key), keys.TradesDue(l.key), keys.TradesInfo(l.key)}
+}
+
+func (c *TradesCache) blame(ctx context.Context, l *tradeList, err error) error {
+	all := []typedKey{
+		{l.key, "list"}, {keys.TradesTaken(l.key), "hash"}, {keys.TradesDue(l.key), "zset"}, {keys.TradesInfo(l.key), "hash"},
+		{keys.TradesSeen(l.key), "zset"},
+	}
+	if l.rev != "" {
+		all = append(all, typedKey{l.rev, "string"})
+	}
+	return blame(ctx, c.kv, err, all...)
+}
+
+func (c *TradesCache) market(m Market) (*tradeList, error) {
+	if err := m.Validate(); err != nil {
+		return nil, err
+	}
+	return &tradeList{
+		name: "trades of " + m.String(), key: c.keys.Trades(m.Exchange, m.Symbol), symbol: m.Symbol,
+		rev: c.keys.TradeRev(m.Exchange), channel: c.keys.TradesChannel(m.Exchange, m.Symbol), control: c.keys.TradeRevChannel(m.Exchange),
+	}, nil
+}
+
+func (c *TradesCache) user(user int64, exchange string) (*tradeList, error) {
+	if err := validID("uid", user, 1); err != nil {
+		return nil, err
+	}
+	if err := validName("exchange", exchange); err != nil {
+		return nil, err
+	}
+	return &tradeList{name: fmt.Sprintf("trades of user %d at %s", user, printable(exchange)), key: c.keys.UserTrades(user, exchange)}, nil
+}
+
+// PushOption says how trades are pushed. See [DropOldest] and [Unique].
+type PushOption struct {
+	drop   bool
+	window time.Duration
+}
+
+// DropOldest makes a push to a full list drop the oldest trades of it instead of
+// being refused. [Pushed] counts them: they are lost.
+func DropOldest() PushOption { return PushOption{drop: true} }
+
+// Unique makes a push leave out the trades whose exchange's id was pushed, with
+// this option, within the window (and is among as many last ones as the list may
+// hold). A push whose outcome is unknown can then be made again. All pushes to a
+// list should name the same window.
+func Unique(window time.Duration) PushOption { return PushOption{window: window} }
+
+// Pushed is what became of the trades of a push.
+type Pushed struct {
+	Added      int `json:"added"`      // Added is how many were appended.
+	Duplicates int `json:"duplicates"` // Duplicates is how many were known already, with [Unique].
+	Dropped    int `json:"dropped"`    // Dropped is how many of the oldest were lost, with [DropOldest].
+}
+
+// Push appends a trade to its market's list and publishes it.
+//
+// It returns [ErrQueueFull] if the list is full; [ErrInvalid] if a field is
+// unusable, or if the market's key is taken by trades of another symbol
+// ("BTC/USD" and "BTCUSD" meet); [ErrUnavailable] if it is unknown whether the
+// trade was appended: pushing it again may append it twice, but with [Unique].
+func (c *TradesCache) Push(ctx context.Context, trade Trade, opts ...PushOption) (pushed Pushed, err error) {
+	call := c.begin(ctx, "trades.push", trade.Market)
+	defer func() { call.end(ctx, err) }()
+	pushed, errs := c.push(ctx, []Trade{trade}, false, opts)
+	return pushed, errs[0]
+}
+
+// PushMany appends trades as [TradesCache.Push] does, those of a market in the
+// order given, 500 at a time and several times a round trip. If some fail, it
+// returns a [BatchError] with the error of each; one that came after them may
+// have been appended.
+func (c *TradesCache) PushMany(ctx context.Context, trades []Trade, opts ...PushOption) (pushed Pushed, err error) {
+	call := c.begin(ctx, "trades.push_many", Market{})
+	defer func() { call.end(ctx, err) }()
+	pushed, errs := c.push(ctx, trades, false, opts)
+	return pushed, batchError(errs)
+}
+
+// PushUser appends a trade to the list of its user and exchange, as
+// [TradesCache.Push] does to that of its market. UserID is required. It is not
+// published.
+func (c *TradesCache) PushUser(ctx context.Context, trade Trade, opts ...PushOption) (pushed Pushed, err error) {
+	call := c.begin(ctx, "trades.push_user", trade.Market)
+	defer func() { call.end(ctx, err) }()
+	pushed, errs := c.push(ctx, []Trade{trade}, true, opts)
+	return pushed, errs[0]
+}
+
+// PushManyUser appends trades to the lists of their users and exchanges, as
+// [TradesCache.PushMany] does to those of their markets.
+func (c *TradesCache) PushManyUser(ctx context.Context, trades []Trade, opts ...PushOption) (pushed Pushed, err error) {
+	call := c.begin(ctx, "trades.push_many_user", Market{})
+	defer func() { call.end(ctx, err) }()
+	pushed, errs := c.push(ctx, trades, true, opts)
+	return pushed, batchError(errs)
+}
+
+const (
+	// batchTrades is how many trades one call of the script appends at most.
+	batchTrades = 500
+	// callsOfTrades is how many of its calls are sent at once: two megabytes.
+	callsOfTrades = 16
+)
+
+// push appends trades to the lists of their markets, or of their users, and
+// returns the error of each.
+func (c *TradesCache) push(ctx context.Context, trades []Trade, users bool, opts []PushOption) (pushed Pushed, errs []error) {
+	errs = make([]error, len(trades))
+	how := PushOption{}
+	for _, o := range opts {
+		how.drop = how.drop || o.drop
+		if o.window != 0 {
+			how.window = o.window
+		}
+	}
+	if how.window < 0 || how.window%time.Millisecond != 0 {
+		for i := range errs {
+			errs[i] = fmt.Errorf("%w: window %s: want whole milliseconds", ErrInvalid, how.window)
+		}
+		return pushed, errs
+	}
+	type listID struct {
+		market Market
+		user   int64
+	}
+	var lists []*tradeList
+	indexes := make(map[listID]int)
+	parts := make([][]int, 0, 1) // of trades, by list
+	for i := range trades {
+		t := &trades[i]
+		if _, errs[i] = t.invalid(); errs[i] != nil {
+			continue
+		}
+		id := listID{market: t.Market}
+		if users {
+			id = listID{market: Market{Exchange: t.Exchange}, user: t.UserID}
+		}
+		at, known := indexes[id]
+		if !known {
+			var list *tradeList
+			if users {
+				list, errs[i] = c.user(t.UserID, t.Exchange)
+			} else {
+				list, errs[i] = c.market(t.Market)
+			}
+			if errs[i] != nil {
+				continue
+			}
+			at = len(lists)
+			indexes[id], lists, parts = at, append(lists, list), append(parts, nil)
+		}
+		parts[at] = append(parts[at], i)
+	}
+	var calls []pushCall
+	for at, list := range lists {
+		for some := range slices.Chunk(parts[at], batchTrades) {
+			calls = append(calls, pushCall{list, some})
+		}
+	}
+	for some := range slices.Chunk(calls, callsOfTrades) {
+		scripts := make([]kv.ScriptCall, len(some))
+		for i, call := range some {
+			scripts[i] = c.pushScript(call, trades, how)
+		}
+		for i, reply := range c.kv.RunMulti(ctx, kv.TradesPush, scripts) {
+			c.pushResult(ctx, some[i], reply, &pushed, errs)
+		}
+	}
+	return pushed, errs
+}
+
+// pushCall is a call of the script trades_push: trades, by their indexes, of a
+// list.
+type pushCall struct {
+	list   *tradeList
+	trades []int
+}
+
+func (c *TradesCache) pushScript(call pushCall, trades []Trade, how PushOption) kv.ScriptCall {
+	l := call.list
+	names := []string{l.key, keys.TradesInfo(l.key), keys.TradesSeen(l.key)}
+	if l.rev != "" {
+		names = append(names, l.rev)
+	}
+	drop, window := "", ""
+	if how.drop {
+		drop = "drop"
+	}
+	if how.window > 0 {
+		window = strconv.FormatInt(how.window.Milliseconds(), 10)
+	}
+	args := make([]string, 0, 7+2*len(call.trades))
+	args = append(args, c.cap, drop, window, l.symbol, c.kv.Publish(), l.channel, l.control)
+	for _, i := range call.trades {
+		if window != "" {
+			args = append(args, trades[i].ExTradeID)
+		}
+		args = append(args, trades[i].encode())
+	}
+	return kv.ScriptCall{Keys: names, Args: args}
+}
+
+// pushResult reads what the script trades_push returned.
+func (c *TradesCache) pushResult(ctx context.Context, call pushCall, reply kv.Reply, pushed *Pushed, errs []error) {
+	fail := func(err error) {
+		for _, i := range call.trades {
+			errs[i] = err
+		}
+	}
+	parts, err := replyParts(reply.Msg, reply.Err)
+	if err != nil {
+		fail(c.blame(ctx, call.list, err))
+		return
+	}
+	if len(parts) == 2 {
+		holder, _ := parts[1].ToString()
+		fail(takenError(Market{Symbol: call.list.symbol}, call.list.key, holder))
+		return
+	}
+	dropped, _ := parts[1].AsInt64()
+	pushed.Dropped += int(dropped)
+	codes, _ := parts[2].ToString()
+	if codes == "" {
+		pushed.Added += len(call.trades)
+		return
+	}
+	for n, i := range call.trades {
+		switch codes[n] {
+		case 'a':
+			pushed.Added++
+		case 'd':
+			pushed.Duplicates++
+		default:
+			errs[i] = fmt.Errorf("%s: %w: it holds %s trades", call.list.name, ErrQueueFull, c.cap)
+		}
+	}
+}
+
+// Peek yields the oldest n trades of a market's list, at most, and leaves them
+// there. One that cannot be read yields its error with a Trade that carries only
+// the market, and the listing goes on; if the list cannot be read, that error is
+// the only element. Those in flight are not listed.
+func (c *TradesCache) Peek(ctx context.Context, market Market, n int) iter.Seq2[Trade, error] {
+	return func(yield func(Trade, error) bool) {
+		var err error
+		call := c.begin(ctx, "trades.peek", market)
+		defer func() { call.end(ctx, err) }()
+		list, err := c.market(market)
+		if err == nil {
+			err = c.peek(ctx, list, n, market, yield)
+		} else {
+			yield(Trade{Market: market}, err)
+		}
+	}
+}
+
+// PeekUser is [TradesCache.Peek] for the list of a user and an exchange.
+func (c *TradesCache) PeekUser(ctx context.Context, user int64, exchange string, n int) iter.Seq2[Trade, error] {
+	return func(yield func(Trade, error) bool) {
+		var err error
+		market := Market{Exchange: exchange}
+		call := c.begin(ctx, "trades.peek_user", market)
+		defer func() { call.end(ctx, err) }()
+		list, err := c.user(user, exchange)
+		if err == nil {
+			err = c.peek(ctx, list, n, market, yield)
+		} else {
+			yield(Trade{Market: market}, err)
+		}
+	}
+}
+
+// peek yields trades; the error it returns is the last one.
+func (c *TradesCache) peek(ctx context.Context, list *tradeList, n int, market Market, yield func(Trade, error) bool) (last error) {
+	if n < 1 {
+		last = fmt.Errorf("%w: peek at %d trades: want at least 1", ErrInvalid, n)
+		yield(Trade{Market: market}, last)
+		return last
+	}
+	_, _, elements, err := c.look(ctx, list, n)
+	if err != nil {
+		yield(Trade{Market: market}, err)
+		return err
+	}
+	for _, text := range elements {
+		t, err := decodeTrade(text)
+		if err != nil {
+			t, err = Trade{Market: market}, corruptTrade(list.key, text, err)
+			last = err
+		}
+		if !yield(t, err) {
+			break
+		}
+	}
+	return last
+}
+
+// look runs the script trades_peek.
+func (c *TradesCache) look(ctx context.Context, list *tradeList, n int) (waiting, inFlight int, elements []string, err error) {
+	parts, err := replyParts(c.kv.Run(ctx, kv.TradesPeek, list.keys(), []string{strconv.Itoa(n), list.symbol}))
+	if err != nil {
+		return 0, 0, nil, c.blame(ctx, list, err)
+	}
+	many, _ := parts[0].AsInt64()
+	flying, _ := parts[1].AsInt64()
+	elements, err = parts[2].AsStrSlice()
+	return int(many), int(flying), elements, err
+}
+
+// Len returns how many trades wait in a market's list, and how many are in
+// flight.
+func (c *TradesCache) Len(ctx context.Context, market Market) (waiting, inFlight int, err error) {
+	call := c.begin(ctx, "trades.len", market)
+	defer func() { call.end(ctx, err) }()
+	list, err := c.market(market)
+	if err != nil {
+		return 0, 0, err
+	}
+	waiting, inFlight, _, err = c.look(ctx, list, 0)
+	return waiting, inFlight, err
+}
+
+// LenUser is [TradesCache.Len] for the list of a user and an exchange.
+func (c *TradesCache) LenUser(ctx context.Context, user int64, exchange string) (waiting, inFlight int, err error) {
+	call := c.begin(ctx, "trades.len_user", Market{Exchange: exchange})
+	defer func() { call.end(ctx, err) }()
+	list, err := c.user(user, exchange)
+	if err != nil {
+		return 0, 0, err
+	}
+	waiting, inFlight, _, err = c.look(ctx, list, 0)
+	return waiting, inFlight, err
+}
