@@ -33,6 +33,12 @@ func names(s keys.Space) map[string]string {
 		"Symbols":              s.Symbols("kraken"),
 		"SymbolGeneration":     s.SymbolGeneration(),
 		"WSError":              s.WSError("kraken"),
+		"OrderQueue":           s.OrderQueue("kraken").Stream(),
+		"OrderQueuePartition":  s.OrderQueue("kraken").Partition(15),
+		"OrderQueueDelayed":    s.OrderQueue("kraken").Delayed(),
+		"OrderQueueDead":       s.OrderQueue("kraken").Dead(),
+		"OrderQueueSeen":       s.OrderQueue("kraken").Seen(),
+		"OrderQueueLeases":     s.OrderQueue("kraken").Leases(),
 	}
 }
 
@@ -63,6 +69,12 @@ func TestGolden(t *testing.T) {
 			"Symbols":              "symbols:kraken",
 			"SymbolGeneration":     "symbol_generation",
 			"WSError":              "ws_error:kraken",
+			"OrderQueue":           "order_queue:kraken",
+			"OrderQueuePartition":  "order_queue:kraken:15",
+			"OrderQueueDelayed":    "order_queue:kraken:delayed",
+			"OrderQueueDead":       "order_queue:kraken:dead",
+			"OrderQueueSeen":       "order_queue:kraken:seen",
+			"OrderQueueLeases":     "order_queue:kraken:leases",
 		}},
 		{"cluster", keys.New("", 0, true), map[string]string{
 			"Ticker":               "tickers:{kraken}:BTCUSD",
@@ -83,6 +95,12 @@ func TestGolden(t *testing.T) {
 			"Symbols":              "symbols:{kraken}",
 			"SymbolGeneration":     "symbol_generation",
 			"WSError":              "ws_error:{kraken}",
+			"OrderQueue":           "order_queue:{kraken}",
+			"OrderQueuePartition":  "order_queue:{kraken}:15",
+			"OrderQueueDelayed":    "order_queue:{kraken}:delayed",
+			"OrderQueueDead":       "order_queue:{kraken}:dead",
+			"OrderQueueSeen":       "order_queue:{kraken}:seen",
+			"OrderQueueLeases":     "order_queue:{kraken}:leases",
 		}},
 		{"prefix and database", keys.New("prod.eu", 7, false), map[string]string{
 			"Ticker":               "prod.eu:tickers:kraken:BTCUSD",
@@ -103,6 +121,12 @@ func TestGolden(t *testing.T) {
 			"Symbols":              "prod.eu:symbols:kraken",
 			"SymbolGeneration":     "prod.eu:symbol_generation",
 			"WSError":              "prod.eu:ws_error:kraken",
+			"OrderQueue":           "prod.eu:order_queue:kraken",
+			"OrderQueuePartition":  "prod.eu:order_queue:kraken:15",
+			"OrderQueueDelayed":    "prod.eu:order_queue:kraken:delayed",
+			"OrderQueueDead":       "prod.eu:order_queue:kraken:dead",
+			"OrderQueueSeen":       "prod.eu:order_queue:kraken:seen",
+			"OrderQueueLeases":     "prod.eu:order_queue:kraken:leases",
 		}},
 		{"prefix in a cluster", keys.New("prod", 0, true), map[string]string{
 			"Ticker":               "prod:tickers:{kraken}:BTCUSD",
@@ -123,6 +147,12 @@ func TestGolden(t *testing.T) {
 			"Symbols":              "prod:symbols:{kraken}",
 			"SymbolGeneration":     "prod:symbol_generation",
 			"WSError":              "prod:ws_error:{kraken}",
+			"OrderQueue":           "prod:order_queue:{kraken}",
+			"OrderQueuePartition":  "prod:order_queue:{kraken}:15",
+			"OrderQueueDelayed":    "prod:order_queue:{kraken}:delayed",
+			"OrderQueueDead":       "prod:order_queue:{kraken}:dead",
+			"OrderQueueSeen":       "prod:order_queue:{kraken}:seen",
+			"OrderQueueLeases":     "prod:order_queue:{kraken}:leases",
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -28,6 +28,13 @@ const (
 	AsideFail       Script = "aside_fail"
 	AsideWrite      Script = "aside_write"
 	AsideInvalidate Script = "aside_invalidate"
+
+	QueueSubmit  Script = "queue_submit"
+	QueueSettle  Script = "queue_settle"
+	QueueClaim   Script = "queue_claim"
+	QueueLease   Script = "queue_lease"
+	QueueRead    Script = "queue_read"
+	QueueRequeue Script = "queue_requeue"
 )
 
 //go:embed scripts

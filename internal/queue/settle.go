@@ -1,0 +1,274 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/fullon/fulloncache/internal/kv"
+)
+
+// settlement is one operation on a delivery.
+type settlement struct {
+	d     *Delivery
+	op    byte
+	delay time.Duration
+	why   string
+
+	sent  bool       // it may have been done by an attempt without an answer
+	alone bool       // it was part of a call that failed
+	begun time.Time  // when the last attempt was sent
+	done  chan error // buffered; nil if nobody waits
+}
+
+// settler settles what a consumer's handlers ask for, many at once: what comes
+// while the server answers makes up the next call.
+type settler struct {
+	c *consumer
+
+	mu      sync.Mutex
+	waiting []*settlement
+	closed  bool
+	wake    chan struct{}
+}
+
+func (s *settler) add(list ...*settlement) {
+	s.mu.Lock()
+	s.waiting = append(s.waiting, list...)
+	s.mu.Unlock()
+	signal(s.wake)
+}
+
+// close lets run end once nothing waits.
+func (s *settler) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	signal(s.wake)
+}
+
+// wait asks for a settlement and waits for it.
+func (c *consumer) wait(ctx context.Context, s *settlement) error {
+	s.done = make(chan error, 1)
+	c.settler.add(s)
+	select {
+	case err := <-s.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.ended:
+		return ErrLost // its consumer has stopped
+	}
+}
+
+// Pauses between attempts while the server does not settle.
+const shortestPause, longestPause = 20 * time.Millisecond, time.Second
+
+// run settles until it is closed and nothing waits, or ctx ends.
+func (s *settler) run(ctx context.Context) {
+	pause := shortestPause
+	for {
+		s.mu.Lock()
+		list, closed := s.waiting, s.closed
+		s.waiting = nil
+		s.mu.Unlock()
+		if len(list) == 0 {
+			if closed {
+				return
+			}
+			select {
+			case <-s.wake:
+			case <-ctx.Done():
+				return
+			}
+			continue
+		}
+		failed, err := s.settle(ctx, list)
+		if len(failed) == 0 {
+			pause = shortestPause
+			continue
+		}
+		s.mu.Lock()
+		s.waiting = append(failed, s.waiting...)
+		s.mu.Unlock()
+		s.c.q.opt.OnEvent(SettleFailed, s.c.name, err)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+		pause = min(2*pause, longestPause)
+	}
+}
+
+// settle sends what is to be settled and returns what failed, and why.
+func (s *settler) settle(ctx context.Context, list []*settlement) (failed []*settlement, why error) {
+	var batches [][]*settlement
+	open := map[*partition]int{} // where the partition's batch under way is
+	for _, one := range list {
+		if s.c.isLost(one.d) {
+			s.c.outcome(one, ErrLost, 0)
+			continue
+		}
+		at, ok := open[one.d.part]
+		if !ok || one.alone || len(batches[at]) == most {
+			batches = append(batches, nil)
+			at = len(batches) - 1
+			open[one.d.part] = at
+		}
+		batches[at] = append(batches[at], one)
+		if one.alone {
+			delete(open, one.d.part)
+		}
+	}
+	calls := make([]kv.ScriptCall, len(batches))
+	now := time.Now()
+	for i, batch := range batches {
+		calls[i] = s.c.settlementCall(batch)
+		for _, one := range batch {
+			one.begun = now
+		}
+	}
+	for i, r := range s.c.q.db.RunMulti(ctx, kv.QueueSettle, calls) {
+		if r.Err != nil {
+			why = s.c.q.failed(ctx, r.Err)
+			for _, one := range batches[i] {
+				one.sent, one.alone = true, kv.IsRefusal(r.Err)
+				if one.alone {
+					one.tell(why)
+				}
+			}
+			failed = append(failed, batches[i]...)
+			continue
+		}
+		s.c.settledBatch(batches[i], r)
+	}
+	return failed, why
+}
+
+// tell tells who waits.
+func (one *settlement) tell(err error) {
+	if one.done != nil {
+		one.done <- err
+		one.done = nil
+	}
+}
+
+func (c *consumer) settlementCall(batch []*settlement) kv.ScriptCall {
+	q, part := c.q, batch[0].d.part
+	stream, owner, number, token := q.keys.Stream(), c.name, "", ""
+	names := append(make([]string, 0, 4), stream, q.keys.Delayed(), q.keys.Dead())
+	if part != nil {
+		names[0], owner, number, token = part.stream, holder, strconv.Itoa(part.n), part.token
+		names = append(names, q.keys.Leases())
+	}
+	args := append(make([]string, 0, 5+2*len(batch)), group, owner, number, token, strconv.Itoa(q.opt.DeadCap))
+	for _, one := range batch {
+		count := strconv.Itoa(one.d.Number)
+		args = append(args, string(one.op), one.d.Entry)
+		switch one.op {
+		case 'N':
+			args = append(args, count, micros(one.delay), strconv.Itoa(c.opt.MaxDeliveries), one.why)
+		case 'R':
+			args = append(args, one.why)
+		case 'H':
+			args = append(args, count)
+		case 'B':
+			args = append(args, count, strconv.Itoa(c.opt.MaxDeliveries), one.why)
+		}
+	}
+	return kv.ScriptCall{Keys: names, Args: args}
+}
+
+func (c *consumer) settledBatch(batch []*settlement, r kv.Reply) {
+	list, _ := r.Msg.ToArray() // our script returns one
+	if whole(&list[0]) < 0 {
+		c.lose(batch[0].d.part)
+		for _, one := range batch {
+			c.outcome(one, ErrLost, 0)
+		}
+		return
+	}
+	c.q.dropped(whole(&list[0]))
+	for i, one := range batch {
+		code := whole(&list[1+i])
+		var err error
+		if code == 0 && !one.sent {
+			err = ErrLost
+		}
+		c.outcome(one, err, code)
+	}
+}
+
+// outcome is what became of a settlement: 2 is a dead letter.
+func (c *consumer) outcome(one *settlement, err error, code int64) {
+	d := one.d
+	if code == 2 {
+		subject := d.ID
+		if subject == "" {
+			subject = d.Entry
+		}
+		c.q.opt.OnEvent(DeadLetter, subject, errors.New(one.why))
+	}
+	c.mu.Lock()
+	switch {
+	case one.op == 'E':
+		d.extending = false
+		if err == nil {
+			d.touched, d.until = one.begun, one.begun.Add(c.opt.Visibility)
+		} else {
+			c.drop(d)
+		}
+	case one.op == 'B':
+		if code == 1 {
+			d.Number++
+		} else {
+			d.over = true
+		}
+	default:
+		d.over = true
+		d.again = one.op == 'N' && d.part != nil && err == nil && code != 2
+		d.delay = one.delay
+		if one.op == 'N' && d.part == nil {
+			c.expect(time.Now().Add(one.delay))
+		}
+		c.advance(d)
+	}
+	c.mu.Unlock()
+	one.tell(err)
+}
+
+// deadlines returns what is to be extended because it waits for a handler for
+// long, and ends what handlers have had for too long.
+func (c *consumer) deadlines(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var late []*settlement
+	var overdue []*partition
+	for d := range c.held {
+		switch {
+		case d.over || d.state == returned:
+		case d.state == buffered && d.part == nil && !d.extending && now.Sub(d.touched) > c.opt.Visibility/3:
+			d.extending = true
+			late = append(late, &settlement{d: d, op: 'E'})
+		case d.state == running && now.After(d.until):
+			d.cancel(ErrLost)
+			// While the lease is held nobody else has the message, so its handler is
+			// waited for, but not for ever.
+			if d.part != nil && now.After(d.until.Add(c.opt.Visibility)) && !slices.Contains(overdue, d.part) {
+				overdue = append(overdue, d.part)
+			}
+		}
+	}
+	if len(late) > 0 {
+		c.settler.add(late...)
+	}
+	for _, p := range overdue {
+		c.overdue[p.n] = p.token
+		c.loseLocked(p)
+		signal(c.leasing)
+	}
+}
