@@ -30,6 +30,7 @@ const (
 	AsideInvalidate Script = "aside_invalidate"
 
 	QueueSubmit  Script = "queue_submit"
+	QueueAck     Script = "queue_ack"
 	QueueSettle  Script = "queue_settle"
 	QueueClaim   Script = "queue_claim"
 	QueueLease   Script = "queue_lease"

@@ -10,7 +10,7 @@ func TestScriptsAreWholeAndSayWhetherTheyMayBeSentAgain(t *testing.T) {
 	again := map[Script]bool{
 		TickSet: true, TickBeat: true, TickDelete: false, ListPush: false,
 		AsideGeneration: true, AsideClaim: true, AsideFill: true, AsideFail: true, AsideWrite: true, AsideInvalidate: true,
-		QueueSubmit: true, QueueSettle: false, QueueClaim: false, QueueLease: true, QueueRead: true, QueueRequeue: false,
+		QueueSubmit: true, QueueAck: false, QueueSettle: false, QueueClaim: false, QueueLease: true, QueueRead: true, QueueRequeue: false,
 	}
 	for _, inProcess := range []bool{false, true} {
 		scripts := loadScripts(inProcess)

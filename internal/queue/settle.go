@@ -104,47 +104,64 @@ func (s *settler) run(ctx context.Context) {
 	}
 }
 
+// batch is what one script call settles: of one stream, acknowledgements or
+// anything else.
+type batch struct {
+	part *partition
+	acks bool
+}
+
 // settle sends what is to be settled and returns what failed, and why.
 func (s *settler) settle(ctx context.Context, list []*settlement) (failed []*settlement, why error) {
-	var batches [][]*settlement
-	open := map[*partition]int{} // where the partition's batch under way is
+	var acks, others [][]*settlement
+	open := map[batch]int{} // where the batch under way is
 	for _, one := range list {
 		if s.c.isLost(one.d) {
 			s.c.outcome(one, ErrLost, 0)
 			continue
 		}
-		at, ok := open[one.d.part]
-		if !ok || one.alone || len(batches[at]) == most {
-			batches = append(batches, nil)
-			at = len(batches) - 1
-			open[one.d.part] = at
+		b, batches := batch{one.d.part, one.op == 'A'}, &others
+		if b.acks {
+			batches = &acks
 		}
-		batches[at] = append(batches[at], one)
+		at, ok := open[b]
+		if !ok || one.alone || len((*batches)[at]) == most {
+			*batches = append(*batches, nil)
+			at = len(*batches) - 1
+			open[b] = at
+		}
+		(*batches)[at] = append((*batches)[at], one)
 		if one.alone {
-			delete(open, one.d.part)
+			delete(open, b)
 		}
 	}
-	calls := make([]kv.ScriptCall, len(batches))
-	now := time.Now()
-	for i, batch := range batches {
-		calls[i] = s.c.settlementCall(batch)
-		for _, one := range batch {
-			one.begun = now
+	for _, script := range []struct {
+		name    kv.Script
+		batches [][]*settlement
+	}{{kv.QueueAck, acks}, {kv.QueueSettle, others}} {
+		calls := make([]kv.ScriptCall, len(script.batches))
+		now := time.Now()
+		for i, list := range script.batches {
+			calls[i] = s.c.settlementCall(list)
+			for _, one := range list {
+				one.begun = now
+			}
 		}
-	}
-	for i, r := range s.c.q.db.RunMulti(ctx, kv.QueueSettle, calls) {
-		if r.Err != nil {
+		for i, r := range s.c.q.db.RunMulti(ctx, script.name, calls) {
+			list := script.batches[i]
+			if r.Err == nil {
+				s.c.settled(list, r)
+				continue
+			}
 			why = s.c.q.failed(ctx, r.Err)
-			for _, one := range batches[i] {
+			for _, one := range list {
 				one.sent, one.alone = true, kv.IsRefusal(r.Err)
 				if one.alone {
 					one.tell(why)
 				}
 			}
-			failed = append(failed, batches[i]...)
-			continue
+			failed = append(failed, list...)
 		}
-		s.c.settledBatch(batches[i], r)
 	}
 	return failed, why
 }
@@ -157,16 +174,21 @@ func (one *settlement) tell(err error) {
 	}
 }
 
-func (c *consumer) settlementCall(batch []*settlement) kv.ScriptCall {
-	q, part := c.q, batch[0].d.part
+func (c *consumer) settlementCall(list []*settlement) kv.ScriptCall {
+	q, part := c.q, list[0].d.part
 	stream, owner, number, token := q.keys.Stream(), c.name, "", ""
-	names := append(make([]string, 0, 4), stream, q.keys.Delayed(), q.keys.Dead())
 	if part != nil {
-		names[0], owner, number, token = part.stream, holder, strconv.Itoa(part.n), part.token
-		names = append(names, q.keys.Leases())
+		stream, owner, number, token = part.stream, holder, strconv.Itoa(part.n), part.token
 	}
-	args := append(make([]string, 0, 5+2*len(batch)), group, owner, number, token, strconv.Itoa(q.opt.DeadCap))
-	for _, one := range batch {
+	if list[0].op == 'A' {
+		args := append(make([]string, 0, 3+len(list)), group, number, token)
+		for _, one := range list {
+			args = append(args, one.d.Entry)
+		}
+		return kv.ScriptCall{Keys: []string{stream, q.keys.Delayed(), q.keys.Leases()}, Args: args}
+	}
+	args := append(make([]string, 0, 5+2*len(list)), group, owner, number, token, strconv.Itoa(q.opt.DeadCap))
+	for _, one := range list {
 		count := strconv.Itoa(one.d.Number)
 		args = append(args, string(one.op), one.d.Entry)
 		switch one.op {
@@ -180,26 +202,36 @@ func (c *consumer) settlementCall(batch []*settlement) kv.ScriptCall {
 			args = append(args, count, strconv.Itoa(c.opt.MaxDeliveries), one.why)
 		}
 	}
-	return kv.ScriptCall{Keys: names, Args: args}
+	return kv.ScriptCall{Keys: []string{stream, q.keys.Delayed(), q.keys.Dead(), q.keys.Leases()}, Args: args}
 }
 
-func (c *consumer) settledBatch(batch []*settlement, r kv.Reply) {
-	list, _ := r.Msg.ToArray() // our script returns one
-	if whole(&list[0]) < 0 {
-		c.lose(batch[0].d.part)
-		for _, one := range batch {
+// settled hands a script's answer to those it is for.
+func (c *consumer) settled(list []*settlement, r kv.Reply) {
+	answer, _ := r.Msg.AsIntSlice() // our scripts return one
+	if len(answer) > 0 && answer[0] < 0 {
+		c.lose(list[0].d.part)
+		for _, one := range list {
 			c.outcome(one, ErrLost, 0)
 		}
 		return
 	}
-	c.q.dropped(whole(&list[0]))
-	for i, one := range batch {
-		code := whole(&list[1+i])
+	if list[0].op == 'A' {
+		for i, one := range list {
+			var err error
+			if slices.Contains(answer, int64(i+1)) && !one.sent {
+				err = ErrLost
+			}
+			c.outcome(one, err, 1)
+		}
+		return
+	}
+	c.q.dropped(answer[0])
+	for i, one := range list {
 		var err error
-		if code == 0 && !one.sent {
+		if answer[1+i] == 0 && !one.sent {
 			err = ErrLost
 		}
-		c.outcome(one, err, code)
+		c.outcome(one, err, answer[1+i])
 	}
 }
 

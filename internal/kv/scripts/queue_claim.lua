@@ -37,6 +37,10 @@ if ARGV[9] == 'recover' then
   return {-1, 0, buried, unpack(entries)}
 end
 
+if redis.call('EXISTS', stream) == 0 then
+  return {-1, 0, buried}
+end
+
 local function claim(id, count)
   local entry = redis.call('XCLAIM', stream, group, consumer, 0, id, 'RETRYCOUNT', count)[1]
   if entry then

@@ -1,19 +1,18 @@
 #!lua
--- Settles deliveries of one stream. With a token, which partitions have, it does
+-- Settles deliveries of one stream that are not simply done. With a token, which partitions have, it does
 -- so only while the lease is the caller's.
 --
 -- KEYS[1]  the stream
 -- KEYS[2]  what is delayed        sorted set: entry ("partition entry" in a
 --                                 partition) → when it is due, microseconds
 -- KEYS[3]  the dead letters       stream
--- KEYS[4]  the partitions' leases hash; only with a token
+-- KEYS[4]  the partitions' leases hash
 -- ARGV[1]  the consumers' group
 -- ARGV[2]  the consumer
 -- ARGV[3]  the partition, or ""
 -- ARGV[4]  the lease's token, or ""
 -- ARGV[5]  how many dead letters there may be
 -- ARGV[6…] operations, each a letter, an entry and more:
---            A entry                     acknowledge: it is done
 --            N entry count µs max why    again after a delay; at max deliveries a dead letter
 --            R entry why                 a dead letter
 --            E entry                     its time begins anew
@@ -38,8 +37,10 @@ if ARGV[4] ~= '' then
   end
 end
 
-local dropped, results, done = 0, {}, {}
-local member = function(id) return partition == '' and id or partition .. ' ' .. id end
+local dropped, results = 0, {}
+local function member(id)
+  return partition == '' and id or partition .. ' ' .. id
+end
 
 -- deliveries is how often the caller's entry was delivered, or nil.
 local function deliveries(id)
@@ -49,28 +50,18 @@ local function deliveries(id)
   end
 end
 
-local function finish(id)
-  redis.call('XACK', stream, group, id)
-  done[#done + 1] = id
-end
-
 local function to_dead(id, count, why)
   local entry = redis.call('XRANGE', stream, id, id)[1]
   if entry then
     dropped = dropped + bury(dead, cap, why, count, partition, id, entry[2])
   end
-  finish(id)
+  redis.call('XACK', stream, group, id)
+  redis.call('XDEL', stream, id)
+  redis.call('ZREM', delayed, member(id))
   return 2
 end
 
 local ops = {
-  A = {1, function(id)
-    if redis.call('XACK', stream, group, id) == 0 then
-      return 0
-    end
-    done[#done + 1] = id
-    return 1
-  end},
   N = {5, function(id, count, delay, max, why)
     local had = deliveries(id)
     if not had then
@@ -128,18 +119,4 @@ while at <= #ARGV do
   at = at + 1 + op[1]
 end
 
-if #done > 0 then
-  local waiting = redis.call('ZCARD', delayed) > 0
-  for first = 1, #done, 1000 do
-    local last = math.min(first + 999, #done)
-    redis.call('XDEL', stream, unpack(done, first, last))
-    if waiting then
-      local members = {}
-      for i = first, last do
-        members[#members + 1] = member(done[i])
-      end
-      redis.call('ZREM', delayed, unpack(members))
-    end
-  end
-end
 return {dropped, unpack(results)}
