@@ -41,7 +41,8 @@ type ConsumeOptions struct {
 	// delivery, a minute at most.
 	Backoff func(delivery int) time.Duration
 	// StopTimeout is how long handlers may go on after the consumer was to stop,
-	// before their context ends. Defaults to 30 s.
+	// before their context ends, and how long it then tries to settle what they
+	// leave. Defaults to 30 s.
 	StopTimeout time.Duration
 	// Poll is how long one read waits for messages, and how often delayed messages
 	// that others put back are looked for. Defaults to 250 ms.
@@ -83,7 +84,8 @@ type consumer struct {
 	mean     time.Duration          // how long a handler takes, of late
 	nextDue  time.Time              // when the claimer is to look again
 	parts    map[int]*partition     // of an ordered queue
-	overdue  map[int]string         // partitions to be given back as from a crash, and their tokens
+	lapsed   map[int]string         // partitions to be given back as from a crash, and their tokens
+	astray   map[int]int            // handlers that still run under a lost lease, by partition
 }
 
 // Consume handles messages until ctx ends; then it waits for its handlers, hands
@@ -112,7 +114,7 @@ func (q *Queue) Consume(ctx context.Context, opt ConsumeOptions, handler Handler
 		q: q, opt: opt, handler: handler, name: opt.Name + "-" + rand.Text(),
 		ended: make(chan struct{}), room: make(chan struct{}, 1), due: make(chan struct{}, 1),
 		leasing: make(chan struct{}, 1), failure: make(chan error, 1),
-		held: make(map[*Delivery]struct{}), parts: make(map[int]*partition), overdue: make(map[int]string),
+		held: make(map[*Delivery]struct{}), parts: make(map[int]*partition), lapsed: make(map[int]string), astray: make(map[int]int),
 	}
 	c.work.L = &c.mu
 	c.settler = settler{c: c, wake: make(chan struct{}, 1)}
@@ -163,8 +165,7 @@ func (c *consumer) run(ctx context.Context) error {
 	stop()
 	readers.Wait()
 	c.stop()
-	// Whatever is still in a handler's hands has this long.
-	patience := time.AfterFunc(c.opt.StopTimeout, func() { end(ErrLost); giveUp() })
+	patience := time.AfterFunc(c.opt.StopTimeout, func() { end(ErrLost) })
 	defer patience.Stop()
 	watch.Go(func() {
 		select {
@@ -177,6 +178,8 @@ func (c *consumer) run(ctx context.Context) error {
 	c.workers.Wait()
 	c.handBack()
 	c.settler.close()
+	late := time.AfterFunc(c.opt.StopTimeout, giveUp)
+	defer late.Stop()
 	settled.Wait()
 	close(c.ended)
 	if leave != nil {
@@ -229,7 +232,11 @@ func (c *consumer) leave(ctx context.Context) {
 
 // watch keeps deadlines.
 func (c *consumer) watch(ctx context.Context) {
-	tick := time.NewTicker(max(c.opt.Visibility/8, time.Millisecond))
+	every := c.opt.Visibility / 8
+	if c.q.opt.Ordered {
+		every = min(every, c.opt.Lease/8)
+	}
+	tick := time.NewTicker(max(every, time.Millisecond))
 	defer tick.Stop()
 	for {
 		select {
@@ -244,21 +251,21 @@ func (c *consumer) watch(ctx context.Context) {
 // worker handles what is ready.
 func (c *consumer) worker() {
 	for {
-		d := c.next()
+		d, ctx := c.next()
 		if d == nil {
 			return
 		}
-		c.handle(d)
+		c.handle(ctx, d)
 	}
 }
 
 // next returns what is to be handled next, or nil when the consumer stops.
-func (c *consumer) next() *Delivery {
+func (c *consumer) next() (*Delivery, context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
 		if c.stopping {
-			return nil
+			return nil, nil
 		}
 		if len(c.ready) == 0 {
 			c.work.Wait()
@@ -267,50 +274,48 @@ func (c *consumer) next() *Delivery {
 		d := c.ready[0]
 		c.ready[0] = nil
 		c.ready = c.ready[1:]
-		if d.state != buffered || d.part != nil && !d.part.serves(time.Now()) {
+		now := time.Now()
+		if d.state != buffered || d.part != nil && !d.part.serves(now) {
 			continue
 		}
 		c.running++
 		d.state = running
 		if d.part != nil {
 			d.part.running++
-			d.touched = time.Now()
+			d.touched = now
 		}
+		d.begun = now
 		d.until = d.touched.Add(c.opt.Visibility)
-		return d
+		if d.stale() {
+			d.until = now.Add(c.opt.Visibility)
+		}
+		var ctx context.Context
+		ctx, d.cancel = context.WithCancelCause(c.life)
+		return d, ctx
 	}
 }
 
+// stale reports whether a delivery has waited for so long that it may have been
+// taken over, and that its handler would lack time.
+func (d *Delivery) stale() bool { return d.begun.Sub(d.touched) > d.c.opt.Visibility/4 }
+
 // handle runs the handler for a delivery.
-func (c *consumer) handle(d *Delivery) {
-	begun := time.Now()
-	ctx, cancel := context.WithCancelCause(c.life)
-	c.mu.Lock()
-	d.cancel = cancel
-	touched, lost := d.touched, d.state == dropped
-	c.mu.Unlock()
-	// What has waited for long may have been taken over, and the handler is to have
-	// its full time.
-	if !lost && begun.Sub(touched) > c.opt.Visibility/4 {
-		lost = errors.Is(c.wait(ctx, &settlement{d: d, op: 'E'}), ErrLost)
-		begun = time.Now()
-	}
-	if lost {
+func (c *consumer) handle(ctx context.Context, d *Delivery) {
+	if d.stale() && errors.Is(c.wait(ctx, &settlement{d: d, op: 'E'}), ErrLost) {
 		d.settled.Store(true)
-		cancel(ErrLost)
-		c.finished(d, 0)
+		c.finished(d)
 		return
 	}
 	ended := false
 	defer func() {
 		if !ended { // the handler ended the goroutine, as a failed test does
-			c.done(d, &PanicError{Value: "the handler ended its goroutine", Stack: debug.Stack()}, begun, cancel)
+			c.done(d, &PanicError{Value: "the handler ended its goroutine", Stack: debug.Stack()})
 			c.workers.Go(c.worker)
 		}
 	}()
 	err := c.call(ctx, d)
 	ended = true
-	c.done(d, err, begun, cancel)
+	c.done(d, err)
 }
 
 // call runs the handler and makes a panic an error.
@@ -324,8 +329,8 @@ func (c *consumer) call(ctx context.Context, d *Delivery) (err error) {
 }
 
 // done settles what a handler has left unsettled.
-func (c *consumer) done(d *Delivery, err error, begun time.Time, cancel context.CancelCauseFunc) {
-	cancel(nil)
+func (c *consumer) done(d *Delivery, err error) {
+	d.cancel(nil)
 	if panicked, ok := err.(*PanicError); ok {
 		c.q.opt.OnEvent(Panicked, d.ID, panicked)
 	}
@@ -336,17 +341,19 @@ func (c *consumer) done(d *Delivery, err error, begun time.Time, cancel context.
 			c.settler.add(nak(d, c.opt.Backoff(d.Number), err))
 		}
 	}
-	c.finished(d, time.Since(begun))
+	c.finished(d)
 }
 
 // finished frees the handler's place.
-func (c *consumer) finished(d *Delivery, took time.Duration) {
+func (c *consumer) finished(d *Delivery) {
+	took := time.Since(d.begun)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.running--
 	c.mean += (took - c.mean) / 8
-	if d.state == running {
-		d.state = returned
+	d.state = returned
+	if d.part != nil && d.part.state == lost {
+		c.astray[d.part.n]--
 	}
 	c.advance(d)
 	signal(c.room)
@@ -366,9 +373,11 @@ func (c *consumer) advance(d *Delivery) {
 
 // drop forgets a delivery that is another's.
 func (c *consumer) drop(d *Delivery) {
-	if d.state == running {
+	d.over = true
+	switch d.state {
+	case running:
 		d.cancel(ErrLost)
-	} else {
+	case buffered:
 		d.state = dropped
 		delete(c.held, d)
 	}

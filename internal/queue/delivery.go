@@ -23,13 +23,16 @@ type Delivery struct {
 	c    *consumer
 	part *partition // of an ordered queue
 
+	// Set before its handler runs.
+	begun  time.Time
+	cancel context.CancelCauseFunc
+
 	settled atomic.Bool // somebody settles it, or has
 
 	// Guarded by the consumer's mu.
 	state   state
-	touched time.Time // when its time began at the server, or a moment before
-	until   time.Time // when its time is over, once it is handled
-	cancel  context.CancelCauseFunc
+	touched time.Time     // when its time began at the server, or a moment before
+	until   time.Time     // when its time is over, once it is handled
 	delay   time.Duration // until it may be handled
 	// extending says that its time is being begun anew while it waits for a handler.
 	extending bool

@@ -29,7 +29,8 @@ type partition struct {
 
 	// Guarded by the consumer's mu.
 	state   leaseState
-	until   time.Time            // when the lease ends, at the earliest
+	until   time.Time // when the lease ends, at the earliest
+	taken   time.Time
 	running int                  // deliveries that were begun and are not over
 	keys    map[string]*keyQueue // what was read and is not over
 }
@@ -151,14 +152,15 @@ func (c *consumer) loseLocked(p *partition) {
 		return
 	}
 	p.state = lost
+	// Another lease of it has another token, if it is this consumer's again.
+	c.lapsed[p.n] = p.token
 	c.forget(p)
 	for _, k := range p.keys {
 		for _, d := range k.list {
+			c.drop(d)
 			if d.state == running {
-				d.cancel(ErrLost)
-			}
-			d.over = true
-			if d.state != running {
+				c.astray[p.n]++
+			} else {
 				delete(c.held, d)
 			}
 		}
@@ -168,6 +170,7 @@ func (c *consumer) loseLocked(p *partition) {
 		delete(c.parts, p.n)
 	}
 	signal(c.room)
+	signal(c.leasing)
 	c.q.opt.OnEvent(LeaseLost, strconv.Itoa(p.n), nil)
 }
 
@@ -179,7 +182,6 @@ func (c *consumer) lease(ctx context.Context) {
 		if err == nil {
 			c.shed(surplus)
 		}
-		c.expire(time.Now())
 		if !t.goOn(ctx, err) {
 			return
 		}
@@ -194,17 +196,6 @@ func (c *consumer) lease(ctx context.Context) {
 		case <-ctx.Done():
 			timer.Stop()
 			return
-		}
-	}
-}
-
-// expire ends the partitions whose leases could not be renewed in time.
-func (c *consumer) expire(now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, p := range c.parts {
-		if !now.Before(p.until) {
-			c.loseLocked(p)
 		}
 	}
 }
@@ -240,8 +231,8 @@ func (c *consumer) leases(ctx context.Context, mode string) (surplus int, err er
 			args = append(args, strconv.Itoa(n), p.token, "clean")
 		}
 	}
-	overdue := maps.Clone(c.overdue)
-	for n, token := range overdue {
+	lapsed := maps.Clone(c.lapsed)
+	for n, token := range lapsed {
 		args = append(args, strconv.Itoa(n), token, "crashed")
 	}
 	c.mu.Unlock()
@@ -260,9 +251,9 @@ func (c *consumer) leases(ctx context.Context, mode string) (surplus int, err er
 		p.state = lost
 		delete(c.parts, p.n)
 	}
-	for n, token := range overdue {
-		if c.overdue[n] == token {
-			delete(c.overdue, n)
+	for n, token := range lapsed {
+		if c.lapsed[n] == token {
+			delete(c.lapsed, n)
 		}
 	}
 	held := map[int]bool{}
@@ -272,12 +263,15 @@ func (c *consumer) leases(ctx context.Context, mode string) (surplus int, err er
 		n, _ := strconv.Atoi(lease[0])
 		held[n] = true
 		p := c.parts[n]
+		if c.lapsed[n] == lease[1] {
+			continue // it was lost meanwhile; the next call gives it back
+		}
 		if p != nil && p.token != lease[1] {
 			c.loseLocked(p)
 			p = nil
 		}
 		if p == nil {
-			p = &partition{n: n, stream: c.q.streams[n], token: lease[1], crashed: lease[2] == "crashed", from: "0-0", last: "0-0", keys: map[string]*keyQueue{}}
+			p = &partition{n: n, stream: c.q.streams[n], token: lease[1], crashed: lease[2] == "crashed", taken: begun, from: "0-0", last: "0-0", keys: map[string]*keyQueue{}}
 			c.parts[n] = p
 			fresh = true
 		}
@@ -335,7 +329,10 @@ func (c *consumer) serving() []*partition {
 	defer c.mu.Unlock()
 	var parts []*partition
 	for _, n := range slices.Sorted(maps.Keys(c.parts)) {
-		if p := c.parts[n]; p.state == serving {
+		p := c.parts[n]
+		// Handlers of a lease that was lost are to return before its messages are
+		// handled anew here; one that does not is not waited for for ever.
+		if p.state == serving && (c.astray[n] == 0 || time.Since(p.taken) > c.opt.Visibility) {
 			parts = append(parts, p)
 		}
 	}

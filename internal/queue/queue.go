@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strconv"
 	"time"
 
@@ -156,22 +157,18 @@ func (q *Queue) failed(ctx context.Context, err error) error {
 	if !kv.IsWrongType(err) {
 		return err
 	}
-	want := map[string]string{q.keys.Delayed(): "zset", q.keys.Seen(): "zset", q.keys.Dead(): "stream", q.keys.Leases(): "hash"}
-	names := []string{q.keys.Delayed(), q.keys.Seen(), q.keys.Dead(), q.keys.Leases()}
-	for _, s := range q.streams {
-		want[s] = "stream"
-		names = append(names, s)
-	}
+	names := append([]string{q.keys.Delayed(), q.keys.Seen(), q.keys.Dead(), q.keys.Leases()}, q.streams...)
+	kinds := append([]string{"zset", "zset", "stream", "hash"}, slices.Repeat([]string{"stream"}, len(q.streams))...)
 	cmds := make([]rueidis.Completed, len(names))
 	for i, name := range names {
 		cmds[i] = q.db.B().Type().Key(name).Build()
 	}
 	for i, r := range q.db.DoMulti(ctx, cmds) {
-		if kind, _ := r.Msg.ToString(); r.Err == nil && kind != "none" && kind != want[names[i]] {
-			return &CorruptError{names[i], fmt.Errorf("it is a %s, not a %s: remove it: %w", kind, want[names[i]], err)}
+		if kind, _ := r.Msg.ToString(); r.Err == nil && kind != "none" && kind != kinds[i] {
+			return &CorruptError{names[i], fmt.Errorf("it is a %s, not a %s: remove it: %w", kind, kinds[i], err)}
 		}
 	}
-	return &CorruptError{string(q.keys), err}
+	return &CorruptError{string(q.keys), err} // mended meanwhile, or a fence
 }
 
 func micros(d time.Duration) string { return strconv.FormatInt(d.Microseconds(), 10) }

@@ -298,9 +298,12 @@ func (c *consumer) deadlines(now time.Time) {
 	if len(late) > 0 {
 		c.settler.add(late...)
 	}
+	for _, p := range c.parts {
+		if !now.Before(p.until) {
+			overdue = append(overdue, p)
+		}
+	}
 	for _, p := range overdue {
-		c.overdue[p.n] = p.token
 		c.loseLocked(p)
-		signal(c.leasing)
 	}
 }
