@@ -13,7 +13,8 @@ import (
 // was sent on the connection that asks them. Who comes while it waits for them
 // shares the next turn.
 type confirmer struct {
-	q *Queue
+	q      *Queue
+	linger time.Duration // for how long an unused connection is kept
 
 	mu      sync.Mutex
 	waiting []*confirmation
@@ -31,9 +32,6 @@ type confirmation struct {
 	confirmed int
 	err       error
 }
-
-// lingering is for how long an unused connection is kept.
-const lingering = 10 * time.Second
 
 func (c *confirmer) run(ctx context.Context, calls []kv.ScriptCall, replicas int) ([]kv.Reply, int, error) {
 	one := &confirmation{ctx: ctx, calls: calls, replicas: replicas, done: make(chan struct{})}
@@ -76,12 +74,13 @@ func (c *confirmer) serve(life context.Context) {
 		}
 	}
 	defer leave()
-	idle := time.NewTimer(lingering)
+	idle := time.NewTimer(c.linger)
 	defer idle.Stop()
 	for {
 		if turn := c.next(); len(turn) > 0 {
-			s = c.take(life, s, turn)
-			idle.Reset(lingering)
+			// The client's end is told in words of its own.
+			s = c.take(context.WithoutCancel(life), s, turn)
+			idle.Reset(c.linger)
 			continue
 		}
 		select {
@@ -127,7 +126,7 @@ func (c *confirmer) next() []*confirmation {
 }
 
 // take submits for all of a turn, and returns the session for the next one.
-func (c *confirmer) take(life context.Context, s *kv.Session, turn []*confirmation) *kv.Session {
+func (c *confirmer) take(ctx context.Context, s *kv.Session, turn []*confirmation) *kv.Session {
 	var calls []kv.ScriptCall
 	for _, one := range turn {
 		calls = append(calls, one.calls...)
@@ -139,11 +138,11 @@ func (c *confirmer) take(life context.Context, s *kv.Session, turn []*confirmati
 	for fresh := false; !fresh; {
 		fresh = s == nil
 		if fresh {
-			if s, err = c.q.db.Session(life, func(string, string) {}, func(string) {}); err != nil {
+			if s, err = c.q.db.Session(ctx, func(string, string) {}, func(string) {}); err != nil {
 				break
 			}
 		}
-		replies, confirmed, err = s.RunConfirmed(life, kv.QueueSubmit, calls, turn[0].replicas, c.q.opt.ConfirmTimeout)
+		replies, confirmed, err = s.RunConfirmed(ctx, kv.QueueSubmit, calls, turn[0].replicas, c.q.opt.ConfirmTimeout)
 		// A server that refuses may be none that is to be asked any more.
 		if err == nil && !slices.ContainsFunc(replies, func(r kv.Reply) bool { return r.Err != nil }) {
 			break

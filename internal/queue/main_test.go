@@ -146,7 +146,11 @@ func (s *suite) do(db *kv.Client, words ...string) string {
 	if err != nil && !kv.IsNil(err) {
 		s.Fatal(words, err)
 	}
-	return fmt.Sprint(msg.String())
+	if n, err := msg.AsInt64(); err == nil {
+		return fmt.Sprint(n)
+	}
+	text, _ := msg.ToString()
+	return text
 }
 
 func (s *suite) queue(db *kv.Client, opt queue.Options) *queue.Queue {

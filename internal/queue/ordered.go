@@ -414,17 +414,19 @@ func (c *consumer) readSome(ctx context.Context, parts []*partition, count int) 
 func (c *consumer) punish(ctx context.Context, list []*Delivery) bool {
 	seen := map[string]bool{}
 	var heads []*settlement
+	var answers []chan error
 	for _, d := range list {
 		if !seen[d.Key] && d.delay == 0 {
-			heads = append(heads, &settlement{d: d, op: 'B', done: make(chan error, 1),
+			answers = append(answers, make(chan error, 1))
+			heads = append(heads, &settlement{d: d, op: 'B', done: answers[len(heads)],
 				why: fmt.Sprintf("delivered %d times, the last time to a consumer that died", d.Number)})
 		}
 		seen[d.Key] = true
 	}
 	c.settler.add(heads...)
-	for _, h := range heads {
+	for _, answer := range answers {
 		select {
-		case <-h.done:
+		case <-answer:
 		case <-ctx.Done():
 			return false
 		}

@@ -133,7 +133,7 @@ func New(db *kv.Client, names keys.Queue, opt Options) (*Queue, error) {
 			q.streams[i] = names.Partition(i)
 		}
 	}
-	q.confirming.q = q
+	q.confirming.q, q.confirming.linger = q, 10*time.Second
 	return q, nil
 }
 

@@ -52,10 +52,11 @@ func (s *settler) close() {
 
 // wait asks for a settlement and waits for it.
 func (c *consumer) wait(ctx context.Context, s *settlement) error {
-	s.done = make(chan error, 1)
+	done := make(chan error, 1)
+	s.done = done
 	c.settler.add(s)
 	select {
-	case err := <-s.done:
+	case err := <-done:
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
