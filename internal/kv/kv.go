@@ -467,10 +467,11 @@ func IsRefusal(err error) bool {
 	return ok && !unavailable(err)
 }
 
-// IsNoGroup reports whether err says that a stream has no such consumer group.
+// IsNoGroup reports whether err says that a stream has no such consumer group, or
+// that the stream went away under who waited for it.
 func IsNoGroup(err error) bool {
 	re, ok := rueidis.IsRedisErr(err)
-	return ok && strings.Contains(re.Error(), "NOGROUP")
+	return ok && (strings.Contains(re.Error(), "NOGROUP") || strings.HasPrefix(re.Error(), "UNBLOCKED"))
 }
 
 func isNoScript(err error) bool {

@@ -99,6 +99,7 @@ func (s *Session) Get(ctx context.Context, key string) (rueidis.RedisMessage, er
 func (s *Session) RunConfirmed(ctx context.Context, name Script, calls []ScriptCall, replicas int, wait time.Duration) ([]Reply, int, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait+s.c.opt.CallTimeout)
 	defer cancel()
+	defer context.AfterFunc(s.c.ctx, cancel)() // or Close would wait for the replicas
 	type outcome struct {
 		replies  []Reply
 		replicas int

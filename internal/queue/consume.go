@@ -66,22 +66,24 @@ type consumer struct {
 	handler Handler
 	name    string
 	life    context.Context // of the handlers
+	reading context.Context // ends when no handler is to begin any more
 	settler settler
 	ended   chan struct{} // closed when nothing is settled any more
 
-	workers sync.WaitGroup
-	room    chan struct{} // tells the reader, buffered
-	due     chan struct{} // tells the claimer of an unordered queue, buffered
-	leasing chan struct{} // tells who renews leases, buffered
-	failure chan error    // what ends it, buffered
+	workers   sync.WaitGroup
+	room      chan struct{} // tells the reader, buffered
+	claimRoom chan struct{} // tells the claimer of an unordered queue, buffered
+	due       chan struct{} // tells the claimer that something is due earlier, buffered
+	leasing   chan struct{} // tells who renews leases, buffered
+	failure   chan error    // what ends it, buffered
 
 	mu       sync.Mutex
 	work     sync.Cond
-	stopping bool
 	held     map[*Delivery]struct{} // everything read and not over
 	ready    []*Delivery            // to be handled, in this order
 	running  int                    // handlers
 	mean     time.Duration          // how long a handler takes, of late
+	claiming bool                   // the claimer waits for room
 	nextDue  time.Time              // when the claimer is to look again
 	parts    map[int]*partition     // of an ordered queue
 	lapsed   map[int]string         // partitions to be given back as from a crash, and their tokens
@@ -112,7 +114,7 @@ func (q *Queue) Consume(ctx context.Context, opt ConsumeOptions, handler Handler
 	}
 	c := &consumer{
 		q: q, opt: opt, handler: handler, name: opt.Name + "-" + rand.Text(),
-		ended: make(chan struct{}), room: make(chan struct{}, 1), due: make(chan struct{}, 1),
+		ended: make(chan struct{}), room: make(chan struct{}, 1), claimRoom: make(chan struct{}, 1), due: make(chan struct{}, 1),
 		leasing: make(chan struct{}, 1), failure: make(chan error, 1),
 		held: make(map[*Delivery]struct{}), parts: make(map[int]*partition), lapsed: make(map[int]string), astray: make(map[int]int),
 	}
@@ -131,7 +133,7 @@ func (c *consumer) run(ctx context.Context) error {
 	defer stop()
 	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(nil)
-	c.life = life
+	c.life, c.reading = life, reading
 	settling, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
 
@@ -163,8 +165,9 @@ func (c *consumer) run(ctx context.Context) error {
 		_, err = c.q.db.Session(context.WithoutCancel(ctx), nil, nil)
 	}
 	stop()
-	readers.Wait()
-	c.stop()
+	c.mu.Lock()
+	c.work.Broadcast()
+	c.mu.Unlock()
 	patience := time.AfterFunc(c.opt.StopTimeout, func() { end(ErrLost) })
 	defer patience.Stop()
 	watch.Go(func() {
@@ -175,6 +178,7 @@ func (c *consumer) run(ctx context.Context) error {
 		case <-watched.Done():
 		}
 	})
+	readers.Wait()
 	c.workers.Wait()
 	c.handBack()
 	c.settler.close()
@@ -199,23 +203,23 @@ func (c *consumer) fail(err error) {
 	}
 }
 
-// stop lets no handler begin any more.
-func (c *consumer) stop() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.stopping = true
-	c.work.Broadcast()
-}
-
 // handBack gives back what no handler has begun.
 func (c *consumer) handBack() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for d := range c.held {
-		if d.state == buffered && d.part == nil && !d.settled.Swap(true) {
-			c.settler.add(&settlement{d: d, op: 'H'})
+		if d.state == buffered && d.part == nil {
+			c.returnLocked(d)
 		}
 	}
+}
+
+// returnLocked gives back a delivery that no handler has begun: another consumer
+// gets it, as if nobody had had it.
+func (c *consumer) returnLocked(d *Delivery) {
+	d.state = returned
+	d.settled.Store(true)
+	c.settler.add(&settlement{d: d, op: 'H'})
 }
 
 // leave removes the consumer from the group, or gives its partitions back.
@@ -264,7 +268,7 @@ func (c *consumer) next() (*Delivery, context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
-		if c.stopping {
+		if c.reading.Err() != nil {
 			return nil, nil
 		}
 		if len(c.ready) == 0 {
@@ -286,7 +290,9 @@ func (c *consumer) next() (*Delivery, context.Context) {
 		}
 		d.begun = now
 		d.until = d.touched.Add(c.opt.Visibility)
-		if d.stale() {
+		// What has waited for long may have been taken over, and its handler would lack
+		// time.
+		if d.stale = now.Sub(d.touched) > c.opt.Visibility/4; d.stale {
 			d.until = now.Add(c.opt.Visibility)
 		}
 		var ctx context.Context
@@ -295,13 +301,9 @@ func (c *consumer) next() (*Delivery, context.Context) {
 	}
 }
 
-// stale reports whether a delivery has waited for so long that it may have been
-// taken over, and that its handler would lack time.
-func (d *Delivery) stale() bool { return d.begun.Sub(d.touched) > d.c.opt.Visibility/4 }
-
 // handle runs the handler for a delivery.
 func (c *consumer) handle(ctx context.Context, d *Delivery) {
-	if d.stale() && errors.Is(c.wait(ctx, &settlement{d: d, op: 'E'}), ErrLost) {
+	if d.stale && errors.Is(c.wait(ctx, &settlement{d: d, op: 'E'}), ErrLost) {
 		d.settled.Store(true)
 		c.finished(d)
 		return
@@ -357,6 +359,7 @@ func (c *consumer) finished(d *Delivery) {
 	}
 	c.advance(d)
 	signal(c.room)
+	signal(c.claimRoom)
 }
 
 // advance removes what is both over and returned, and lets what waited for it go.
@@ -440,19 +443,20 @@ func (c *consumer) ahead() int {
 	return int(min(int64(c.opt.Batch), int64(c.opt.Concurrency)*int64(100*time.Millisecond)/int64(c.mean)))
 }
 
+// free is how many more messages the consumer has use for.
+func (c *consumer) free() int { return c.opt.Concurrency + c.ahead() - len(c.ready) - c.running }
+
 // awaitRoom waits until enough can be read to be worth a call, and returns how
-// much; 0 when ctx has ended.
+// much; 0 when ctx has ended. What is due again goes first.
 func (c *consumer) awaitRoom(ctx context.Context) int {
 	for {
 		c.mu.Lock()
-		ahead := c.ahead()
-		limit := c.opt.Concurrency + ahead
-		free := limit - len(c.ready) - c.running
-		most := 4 * limit
+		free, ahead := c.free(), c.ahead()
+		unsettled := 4 * (c.opt.Concurrency + ahead)
 		if c.q.opt.Ordered {
-			most += blocked
+			unsettled += blocked
 		}
-		if len(c.held) >= most {
+		if len(c.held) >= unsettled || c.claiming {
 			free = 0
 		}
 		c.mu.Unlock()
@@ -464,6 +468,29 @@ func (c *consumer) awaitRoom(ctx context.Context) int {
 		}
 		select {
 		case <-c.room:
+		case <-ctx.Done():
+			return 0
+		}
+	}
+}
+
+// awaitClaimRoom waits until there is use for a message that is due again, and
+// returns for how many; 0 when ctx has ended.
+func (c *consumer) awaitClaimRoom(ctx context.Context) int {
+	for {
+		c.mu.Lock()
+		free := c.free()
+		c.claiming = free <= 0
+		c.mu.Unlock()
+		if ctx.Err() != nil {
+			return 0
+		}
+		if free > 0 {
+			signal(c.room)
+			return min(free, most)
+		}
+		select {
+		case <-c.claimRoom:
 		case <-ctx.Done():
 			return 0
 		}
@@ -626,11 +653,14 @@ func (c *consumer) claim(ctx context.Context) {
 		if time.Since(scanned) >= c.opt.Visibility/4 {
 			scan = millis(c.opt.Visibility)
 		}
+		limit := c.awaitClaimRoom(ctx)
+		if limit == 0 {
+			return
+		}
 		c.mu.Lock()
-		limit := max(c.opt.Concurrency+c.ahead()-len(c.ready)-c.running, c.opt.Concurrency)
 		c.nextDue = time.Time{}
 		c.mu.Unlock()
-		wait, got, err := c.claimSome(ctx, scan, min(limit, most), "")
+		wait, got, err := c.claimSome(ctx, scan, limit, "")
 		if err == nil && scan != "" {
 			scanned = time.Now()
 		}

@@ -25,6 +25,7 @@ type Delivery struct {
 
 	// Set before its handler runs.
 	begun  time.Time
+	stale  bool
 	cancel context.CancelCauseFunc
 
 	settled atomic.Bool // somebody settles it, or has
@@ -34,10 +35,8 @@ type Delivery struct {
 	touched time.Time     // when its time began at the server, or a moment before
 	until   time.Time     // when its time is over, once it is handled
 	delay   time.Duration // until it may be handled
-	// extending says that its time is being begun anew while it waits for a handler.
-	extending bool
-	over      bool // it is settled, or lost, at the server
-	again     bool // it is to be handled again by this consumer
+	over    bool          // it is settled, or lost, at the server
+	again   bool          // it is to be handled again by this consumer
 }
 
 type state int

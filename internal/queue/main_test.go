@@ -88,8 +88,6 @@ type suite struct {
 	opt   kv.Options
 	space keys.Space
 	keys  keys.Queue
-	// admin sends a command as an operator would; nil in process.
-	admin func(words ...string) string
 	log   *journal
 }
 
@@ -142,7 +140,7 @@ func newSuite(t *testing.T, opt kv.Options) *suite {
 // do sends a command about one of the queue's keys.
 func (s *suite) do(db *kv.Client, words ...string) string {
 	s.Helper()
-	msg, err := db.Do(s.ctx, db.B().Arbitrary(words[0]).Keys(words[1]).Args(words[2:]...).Build())
+	msg, err := db.Do(s.ctx, db.B().Arbitrary(strings.Fields(words[0])...).Keys(words[1]).Args(words[2:]...).Build())
 	if err != nil && !kv.IsNil(err) {
 		s.Fatal(words, err)
 	}
@@ -151,6 +149,14 @@ func (s *suite) do(db *kv.Client, words ...string) string {
 	}
 	text, _ := msg.ToString()
 	return text
+}
+
+// json is do for replies of many parts.
+func (s *suite) json(db *kv.Client, words ...string) string {
+	s.Helper()
+	msg, err := db.Do(s.ctx, db.B().Arbitrary(strings.Fields(words[0])...).Keys(words[1]).Args(words[2:]...).Build())
+	must(s, err)
+	return msg.String()
 }
 
 func (s *suite) queue(db *kv.Client, opt queue.Options) *queue.Queue {
@@ -207,7 +213,11 @@ func (s *suite) consume(q *queue.Queue, opt queue.ConsumeOptions, h queue.Handle
 			return errors.New("the consumer does not stop")
 		}
 	})
-	s.Cleanup(func() { _ = stop() })
+	s.Cleanup(func() {
+		if err := stop(); err != nil {
+			s.Error(err)
+		}
+	})
 	return stop
 }
 

@@ -59,7 +59,7 @@ func (c *consumer) wait(ctx context.Context, s *settlement) error {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx) // a handler's own context says that it is lost
 	case <-c.ended:
 		return ErrLost // its consumer has stopped
 	}
@@ -249,7 +249,6 @@ func (c *consumer) outcome(one *settlement, err error, code int64) {
 	c.mu.Lock()
 	switch {
 	case one.op == 'E':
-		d.extending = false
 		if err == nil {
 			d.touched, d.until = one.begun, one.begun.Add(c.opt.Visibility)
 		} else {
@@ -274,19 +273,17 @@ func (c *consumer) outcome(one *settlement, err error, code int64) {
 	one.tell(err)
 }
 
-// deadlines returns what is to be extended because it waits for a handler for
-// long, and ends what handlers have had for too long.
+// deadlines gives back what waits for a handler for long, ends what handlers have
+// had for too long, and the leases that could not be renewed in time.
 func (c *consumer) deadlines(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var late []*settlement
 	var overdue []*partition
 	for d := range c.held {
 		switch {
 		case d.over || d.state == returned:
-		case d.state == buffered && d.part == nil && !d.extending && now.Sub(d.touched) > c.opt.Visibility/3:
-			d.extending = true
-			late = append(late, &settlement{d: d, op: 'E'})
+		case d.state == buffered && d.part == nil && now.Sub(d.touched) > c.opt.Visibility/3:
+			c.returnLocked(d)
 		case d.state == running && now.After(d.until):
 			d.cancel(ErrLost)
 			// While the lease is held nobody else has the message, so its handler is
@@ -295,9 +292,6 @@ func (c *consumer) deadlines(now time.Time) {
 				overdue = append(overdue, d.part)
 			}
 		}
-	}
-	if len(late) > 0 {
-		c.settler.add(late...)
 	}
 	for _, p := range c.parts {
 		if !now.Before(p.until) {

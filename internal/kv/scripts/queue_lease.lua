@@ -31,7 +31,10 @@ for i = 1, #all, 2 do
   local field, value = all[i], all[i + 1]
   if field == 'token' then
     -- Beyond 2^53 the next would be the same.
-    last = value:match('^%d+$') and tonumber(value) < 9007199254740991 and tonumber(value) or 0
+    last = value:match('^%d+$') and tonumber(value) or 0
+    if last >= 9007199254740991 then
+      last = 0
+    end
   elseif field:sub(1, 9) == 'consumer:' then
     if (tonumber(value) or 0) > now then
       live = live + 1
@@ -41,7 +44,7 @@ for i = 1, #all, 2 do
   else
     local token, til, kind, holder = value:match('^(%d+) (%d+) (%a+) (.*)$')
     if token then
-      leases[field] = {token = token, til = tonumber(til), kind = kind, holder = holder}
+      leases[field] = {token = token, til = tonumber(til) or 0, kind = kind, holder = holder}
     end
   end
 end

@@ -15,22 +15,22 @@ for i = 1, streams do
 end
 for i = 2, #ARGV do
   local letter = redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i])[1]
-  if not letter then
-    results[#results + 1] = 0
-  elseif length >= tonumber(ARGV[1]) then
-    results[#results + 1] = 3
-  else
+  local result = 0
+  if letter then
     local fields = letter[2]
     local partition = fields[5] == 'partition' and fields[6] or ''
     local number = partition == '' and streams == 1 and 1 or streams > 1 and (tonumber(partition) or -1) + 1 or 0
     if number < 1 or number > streams or #fields < 10 then
-      results[#results + 1] = 4
+      result = 4
+    elseif length >= tonumber(ARGV[1]) then
+      result = 3
     else
       redis.call('XADD', KEYS[1 + number], '*', unpack(fields, 9))
       redis.call('XDEL', KEYS[1], ARGV[i])
       length = length + 1
-      results[#results + 1] = 1
+      result = 1
     end
   end
+  results[#results + 1] = result
 end
 return results
