@@ -89,16 +89,21 @@ func (c *confirmer) serve(life context.Context) {
 		case <-idle.C:
 		case <-life.Done():
 		}
-		c.mu.Lock()
-		if len(c.waiting) > 0 && life.Err() == nil {
-			c.mu.Unlock()
-			continue
+		if c.end(life) {
+			return
 		}
-		c.serving = false
-		c.closed()
-		c.mu.Unlock()
-		return
 	}
+}
+
+// end ends serve, unless somebody has just come.
+func (c *confirmer) end(life context.Context) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.serving = len(c.waiting) > 0 && life.Err() == nil
+	if !c.serving {
+		c.closed()
+	}
+	return !c.serving
 }
 
 // closed answers who waits for a client that was closed, if anybody does.

@@ -41,8 +41,8 @@ type ConsumeOptions struct {
 	// delivery, a minute at most.
 	Backoff func(delivery int) time.Duration
 	// StopTimeout is how long handlers may go on after the consumer was to stop,
-	// before their context ends, and how long it then tries to settle what they
-	// leave. Defaults to 30 s.
+	// before their context ends, and how long it then goes on trying to settle what
+	// they leave. Defaults to 30 s.
 	StopTimeout time.Duration
 	// Poll is how long one read waits for messages, and how often delayed messages
 	// that others put back are looked for. Defaults to 250 ms.
@@ -61,14 +61,14 @@ const blocked = 1000
 
 // consumer is one call of Consume.
 type consumer struct {
-	q       *Queue
-	opt     ConsumeOptions
-	handler Handler
-	name    string
-	life    context.Context // of the handlers
-	reading context.Context // ends when no handler is to begin any more
-	settler settler
-	ended   chan struct{} // closed when nothing is settled any more
+	q        *Queue
+	opt      ConsumeOptions
+	handler  Handler
+	name     string
+	life     context.Context // of the handlers
+	reading  context.Context // ends when no handler is to begin any more
+	settling context.Context // ends when nothing is settled any more
+	settler  settler
 
 	workers   sync.WaitGroup
 	room      chan struct{} // tells the reader, buffered
@@ -114,7 +114,7 @@ func (q *Queue) Consume(ctx context.Context, opt ConsumeOptions, handler Handler
 	}
 	c := &consumer{
 		q: q, opt: opt, handler: handler, name: opt.Name + "-" + rand.Text(),
-		ended: make(chan struct{}), room: make(chan struct{}, 1), claimRoom: make(chan struct{}, 1), due: make(chan struct{}, 1),
+		room: make(chan struct{}, 1), claimRoom: make(chan struct{}, 1), due: make(chan struct{}, 1),
 		leasing: make(chan struct{}, 1), failure: make(chan error, 1),
 		held: make(map[*Delivery]struct{}), parts: make(map[int]*partition), lapsed: make(map[int]string), astray: make(map[int]int),
 	}
@@ -133,9 +133,9 @@ func (c *consumer) run(ctx context.Context) error {
 	defer stop()
 	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(nil)
-	c.life, c.reading = life, reading
 	settling, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
+	c.life, c.reading, c.settling = life, reading, settling
 
 	var settled, readers, watch sync.WaitGroup
 	settled.Go(func() { c.settler.run(settling) })
@@ -170,6 +170,8 @@ func (c *consumer) run(ctx context.Context) error {
 	c.mu.Unlock()
 	patience := time.AfterFunc(c.opt.StopTimeout, func() { end(ErrLost) })
 	defer patience.Stop()
+	late := time.AfterFunc(2*c.opt.StopTimeout, giveUp)
+	defer late.Stop()
 	watch.Go(func() {
 		select {
 		case <-c.q.db.Done():
@@ -182,10 +184,7 @@ func (c *consumer) run(ctx context.Context) error {
 	c.workers.Wait()
 	c.handBack()
 	c.settler.close()
-	late := time.AfterFunc(c.opt.StopTimeout, giveUp)
-	defer late.Stop()
 	settled.Wait()
-	close(c.ended)
 	if leave != nil {
 		leave()
 	}
@@ -377,12 +376,8 @@ func (c *consumer) advance(d *Delivery) {
 // drop forgets a delivery that is another's.
 func (c *consumer) drop(d *Delivery) {
 	d.over = true
-	switch d.state {
-	case running:
+	if d.state == running {
 		d.cancel(ErrLost)
-	case buffered:
-		d.state = dropped
-		delete(c.held, d)
 	}
 }
 
@@ -469,7 +464,6 @@ func (c *consumer) awaitRoom(ctx context.Context) int {
 		select {
 		case <-c.room:
 		case <-ctx.Done():
-			return 0
 		}
 	}
 }
@@ -492,7 +486,6 @@ func (c *consumer) awaitClaimRoom(ctx context.Context) int {
 		select {
 		case <-c.claimRoom:
 		case <-ctx.Done():
-			return 0
 		}
 	}
 }
@@ -589,10 +582,7 @@ func (c *consumer) readNew(ctx context.Context, n int, busy bool) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	streams, err := msg.AsXReadSlices()
-	if err != nil {
-		return 0, err
-	}
+	streams, _ := msg.AsXReadSlices() // the server returns them
 	var list []*Delivery
 	for _, entries := range streams {
 		for _, e := range entries {
@@ -720,10 +710,7 @@ func (c *consumer) claimSome(ctx context.Context, scan string, limit int, mode s
 	if err != nil {
 		return 0, 0, err
 	}
-	reply, err := msg.ToArray()
-	if err != nil {
-		return 0, 0, err
-	}
+	reply, _ := msg.ToArray() // our script returns one
 	c.q.dropped(whole(&reply[1]))
 	buried, _ := reply[2].AsStrSlice() // our script returns one
 	for _, entry := range buried {

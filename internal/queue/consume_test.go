@@ -491,6 +491,13 @@ func TestDeadConsumersAreRemoved(t *testing.T) {
 			got.add(fmt.Sprint(d.ID, " ", d.Number))
 			return nil
 		})
+		if s.opt.InProcess {
+			// It does not say since when a consumer is silent.
+			got.await(s, 1)
+			s.empty(q)
+			must(s, stop())
+			return
+		}
 		testenv.Eventually(s, "removal of the idle one", func() (bool, string) { return !strings.Contains(names(), "ghost"), names() })
 		if all := got.await(s, 1); all[0] != "id-1 2" {
 			s.Errorf("%q", all)
@@ -801,7 +808,7 @@ func TestConsumeEndsWithTheClient(t *testing.T) {
 				result <- q.Consume(s.ctx, queue.ConsumeOptions{}, func(ctx context.Context, d *queue.Delivery) error {
 					close(begun)
 					<-ctx.Done()
-					go func() { ack <- d.Ack(context.Background()) }()
+					ack <- d.Ack(context.Background())
 					return nil
 				})
 			}()
@@ -810,7 +817,7 @@ func TestConsumeEndsWithTheClient(t *testing.T) {
 			if err := <-result; !errors.Is(err, errClosed) {
 				s.Errorf("consume: %v", err)
 			}
-			if err := <-ack; !errors.Is(err, queue.ErrLost) && !errors.Is(err, queue.ErrSettled) {
+			if err := <-ack; !errors.Is(err, queue.ErrLost) {
 				s.Errorf("ack: %v", err)
 			}
 			if err := q.Consume(s.ctx, queue.ConsumeOptions{}, nil); !errors.Is(err, errClosed) {
@@ -849,5 +856,94 @@ func TestConsumeWaitsForTheServer(t *testing.T) {
 			srv.Kill()
 			must(t, stop()) // also without the server
 		})
+	}
+}
+
+// What it cannot settle in time is left to others.
+func TestStopWithoutTheServer(t *testing.T) {
+	t.Parallel()
+	for _, ordered := range []bool{false, true} {
+		t.Run(fmt.Sprint("ordered ", ordered), func(t *testing.T) {
+			t.Parallel()
+			s, db := standalone(t)
+			proxy := testenv.NewProxy(t, testenv.Redis(t).Addr())
+			q := s.queue(connect(t, options(proxy.Addr())), queue.Options{Ordered: ordered})
+			near := s.queue(db, queue.Options{Ordered: ordered})
+			for i := range 2 {
+				m := msg(i)
+				if ordered {
+					m.Key = fmt.Sprint(i)
+				}
+				s.submit(near, m)
+			}
+			begun, cut, acked := make(chan struct{}, 2), make(chan struct{}), make(chan error, 1)
+			stop := s.consume(q, queue.ConsumeOptions{StopTimeout: 50 * time.Millisecond}, func(_ context.Context, d *queue.Delivery) error {
+				begun <- struct{}{}
+				<-cut
+				if d.ID == "id-0" {
+					acked <- d.Ack(context.Background())
+				}
+				return nil
+			})
+			<-begun
+			<-begun
+			proxy.Cut()
+			close(cut)
+			must(t, stop())
+			if err := <-acked; !errors.Is(err, queue.ErrLost) {
+				t.Errorf("acknowledged without the server: %v", err)
+			}
+			if st, err := near.Stats(s.ctx); err != nil || st.Length != 2 || st.Pending != 2 {
+				t.Errorf("%+v, %v", st, err)
+			}
+			proxy.Restore(t)
+		})
+	}
+}
+
+// What was read ahead may have been taken over before its handler begins.
+func TestWhatWasTakenOverMeanwhileIsNotHandled(t *testing.T) {
+	t.Parallel()
+	s, db := standalone(t)
+	q := s.queue(db, queue.Options{})
+	const visibility = 8 * time.Second
+	var got record
+	var slow atomic.Bool
+	taken := make(chan struct{})
+	stop := s.consume(q, queue.ConsumeOptions{Concurrency: 1, Visibility: visibility}, func(ctx context.Context, d *queue.Delivery) error {
+		got.add(d.ID)
+		if slow.Load() {
+			<-taken
+		}
+		return nil
+	})
+	s.submit(q, msgs(300)...)
+	got.await(t, 300)
+	s.empty(q)
+	slow.Store(true)
+	s.submit(q, msg(300))
+	got.await(t, 301)
+	s.submit(q, msg(301))
+	// It is read ahead; another consumer takes it, and this one's handler is free
+	// after more than a quarter of the visibility timeout.
+	testenv.Eventually(t, "it is read ahead", func() (bool, string) {
+		st, err := q.Stats(s.ctx)
+		return err == nil && st.Pending == 2, fmt.Sprint(st, err)
+	})
+	m, err := db.Do(s.ctx, db.B().Xrange().Key(s.keys.Stream()).Start("-").End("+").Build())
+	must(t, err)
+	entries, err := m.AsXRange()
+	must(t, err)
+	s.json(db, "XCLAIM", s.keys.Stream(), "consumers", "other", "0", entries[1].ID, "JUSTID")
+	late := time.Now().Add(visibility * 26 / 100)
+	testenv.Eventually(t, "a quarter of its time", func() (bool, string) { return time.Now().After(late), "" })
+	close(taken)
+	testenv.Eventually(t, "the first is done", func() (bool, string) {
+		st, err := q.Stats(s.ctx)
+		return err == nil && st.Length == 1, fmt.Sprint(st, err)
+	})
+	must(t, stop())
+	if all := got.all(); len(all) != 301 {
+		t.Errorf("handled %q", all[300:])
 	}
 }

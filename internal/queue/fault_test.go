@@ -36,6 +36,9 @@ type trial struct {
 
 const producers, consumers = 4, 4
 
+// quick handlers keep up with the producers.
+const quick = 4 * time.Millisecond
+
 // newTrial begins to consume. In its short form there are fewer messages.
 func newTrial(t testing.TB, o order, addrs ...string) *trial {
 	t.Helper()
@@ -44,7 +47,7 @@ func newTrial(t testing.TB, o order, addrs ...string) *trial {
 		tr.messages = 100_000
 	}
 	tr.accepted = make([]atomic.Bool, tr.messages)
-	o.Addrs, o.Prefix, o.Journal, o.Work = addrs, testenv.Prefix(t), tr.journal.Addr(), 4*time.Millisecond
+	o.Addrs, o.Prefix, o.Journal = addrs, testenv.Prefix(t), tr.journal.Addr()
 	tr.order = o
 	tr.db = connect(t, o.options())
 	var err error
@@ -196,7 +199,7 @@ func pace() time.Duration {
 // both runs a test with an ordered queue and one that is not.
 func both(t *testing.T, test func(t *testing.T, o order)) {
 	t.Helper()
-	for _, o := range []order{{}, {Ordered: true}} {
+	for _, o := range []order{{Work: quick}, {Work: quick, Ordered: true}} {
 		t.Run(fmt.Sprint("ordered ", o.Ordered), func(t *testing.T) { test(t, o) })
 	}
 }
@@ -285,7 +288,8 @@ func TestFaultServerRestarts(t *testing.T) {
 // failover fails the queue's master over while messages flow.
 func failover(t *testing.T, demands queue.Demands) count {
 	c, master, replica := testenv.NewReplicatedCluster(t, "{kraken}")
-	tr := newTrial(t, order{Cluster: true}, append(c.Addrs(), replica.Addr())...)
+	// Its handlers do not keep up, so that messages wait when the master dies.
+	tr := newTrial(t, order{Cluster: true, Work: 5 * quick}, append(c.Addrs(), replica.Addr())...)
 	tr.demands = demands
 	tr.produce()
 	testenv.Eventually(t, "a flow", func() (bool, string) {
@@ -297,6 +301,12 @@ func failover(t *testing.T, demands queue.Demands) count {
 		}
 		return n > tr.messages/10, fmt.Sprint(n)
 	})
+	// The replica falls behind for a moment, as one does over a network.
+	replica.Freeze(t)
+	master.KillClients(t, "replica")
+	tr.wait(100 * time.Millisecond)
+	master.Freeze(t)
+	replica.Thaw(t)
 	c.Failover(t, master, replica)
 	got, _ := tr.finish()
 	return got
@@ -313,7 +323,7 @@ func TestFaultFailover(t *testing.T) {
 func TestFaultFailoverUnconfirmed(t *testing.T) {
 	got := failover(t, queue.Demands{})
 	t.Logf("lost in a failover without confirmation: %d", got.lost)
-	if got.lost > 1000 {
-		t.Errorf("%d messages are lost", got.lost)
+	if got.lost == 0 {
+		t.Error("nothing is lost: the test above proves nothing")
 	}
 }

@@ -511,3 +511,175 @@ func TestWhatIsBlockedIsReadAheadWithinBounds(t *testing.T) {
 		}
 	})
 }
+
+// steal makes another the holder of a partition, as the server sees it.
+func (s *suite) steal(db *kv.Client, key string, until time.Time) {
+	s.Helper()
+	s.do(db, "HSET", s.keys.Leases(), strconv.Itoa(queue.PartitionOf(key)), fmt.Sprintf("1 %d clean other-x", until.UnixMicro()))
+}
+
+func TestTheRenewalTellsThatALeaseIsLost(t *testing.T) {
+	conformance(t, func(s *suite, db *kv.Client) {
+		for name, lasts := range map[string]time.Duration{
+			"is free again": -time.Hour, // so that the consumer takes it anew
+			"is another's":  time.Second,
+		} {
+			s.keys, s.log = s.space.OrderQueue(name), &journal{}
+			q := s.queue(db, queue.Options{Ordered: true})
+			s.submit(q, queue.Message{ID: "1", Key: "k"})
+			var got record
+			stop := s.consume(q, queue.ConsumeOptions{Poll: 10 * time.Second, Lease: 600 * time.Millisecond}, func(ctx context.Context, d *queue.Delivery) error {
+				got.add(fmt.Sprint(d.ID, d.Number))
+				if d.Number == 1 {
+					// The reader waits for news meanwhile, and asks nothing.
+					testenv.Eventually(s, "it is read", func() (bool, string) {
+						st, err := q.Stats(ctx)
+						return err == nil && st.Pending == 1, fmt.Sprint(st, err)
+					})
+					s.steal(db, "k", time.Now().Add(lasts))
+					<-ctx.Done()
+					if !errors.Is(context.Cause(ctx), queue.ErrLost) {
+						s.Errorf("%s: %v", name, context.Cause(ctx))
+					}
+				}
+				return nil
+			})
+			if all := got.await(s, 2); all[1] != "12" && all[1] != "11" {
+				s.Errorf("%s: %q", name, all)
+			}
+			s.empty(q)
+			must(s, stop())
+			if lost := s.log.of("lease"); !slices.Contains(lost, "lease "+strconv.Itoa(queue.PartitionOf("k"))) {
+				s.Errorf("%s: %q", name, lost)
+			}
+		}
+	})
+}
+
+// An answer that comes after the lease's end renews nothing.
+func TestARenewalThatIsAnsweredLateIsNone(t *testing.T) {
+	t.Parallel()
+	s, db := standalone(t)
+	proxy := testenv.NewProxy(t, testenv.Redis(t).Addr())
+	far, q := s.queue(connect(t, options(proxy.Addr())), queue.Options{Ordered: true}), s.queue(db, queue.Options{Ordered: true})
+	var got record
+	tokens := make(chan string, 2)
+	stop := s.consume(far, queue.ConsumeOptions{Lease: 400 * time.Millisecond, Poll: 50 * time.Millisecond}, func(_ context.Context, d *queue.Delivery) error {
+		tokens <- d.Token
+		got.add(d.ID)
+		return nil
+	})
+	s.submit(q, queue.Message{ID: "1", Key: "k"})
+	got.await(t, 1)
+	s.empty(q)
+	proxy.Slow(900 * time.Millisecond)
+	testenv.Eventually(t, "loss", func() (bool, string) { return len(s.log.of("lease")) >= 16, "" })
+	lost := time.Now().Add(900 * time.Millisecond)
+	testenv.Eventually(t, "the answer", func() (bool, string) { return time.Now().After(lost), "" })
+	proxy.Slow(0)
+	s.submit(q, queue.Message{ID: "2", Key: "k"})
+	got.await(t, 2)
+	if a, b := <-tokens, <-tokens; b <= a {
+		t.Errorf("token %s after %s", b, a)
+	}
+	s.empty(q)
+	must(t, stop())
+}
+
+// What waits to be settled when the lease is lost is handled by the next holder.
+func TestWhatIsUnsettledWhenTheLeaseIsLost(t *testing.T) {
+	t.Parallel()
+	s, db := standalone(t)
+	proxy := testenv.NewProxy(t, testenv.Redis(t).Addr())
+	far, q := s.queue(connect(t, options(proxy.Addr())), queue.Options{Ordered: true}), s.queue(db, queue.Options{Ordered: true})
+	var got record
+	begun, stalled := make(chan struct{}, 1), make(chan struct{})
+	h := func(_ context.Context, d *queue.Delivery) error {
+		got.add(fmt.Sprint(d.Key, " ", d.ID, " ", d.Number))
+		if d.ID == "id-0" && d.Number == 1 {
+			begun <- struct{}{}
+			<-stalled
+		}
+		return nil
+	}
+	opt := queue.ConsumeOptions{Lease: 500 * time.Millisecond, Poll: 50 * time.Millisecond}
+	stop := s.consume(far, opt, h)
+	s.submit(q, keyed(3, 1)...)
+	<-begun
+	proxy.Stall()
+	close(stalled)
+	testenv.Eventually(t, "loss", func() (bool, string) { return len(s.log.of("lease")) >= 16, "" })
+	second := s.consume(q, opt, h)
+	got.await(t, 4)
+	s.empty(q)
+	proxy.Flow()
+	must(t, second())
+	must(t, stop())
+	if all := got.all(); !slices.Equal(all, []string{"key-0 id-0 1", "key-0 id-0 2", "key-0 id-1 1", "key-0 id-2 1"}) {
+		t.Errorf("%q", all)
+	}
+}
+
+// The count of a crash's delivery is written before anything is handled.
+func TestACrashIsCountedBeforeAnythingIsHandled(t *testing.T) {
+	conformance(t, func(s *suite, db *kv.Client) {
+		for _, end := range []string{"stopped", "stolen"} {
+			s.keys, s.log = s.space.OrderQueue(end), &journal{}
+			q := s.queue(db, queue.Options{Ordered: true})
+			s.submit(q, queue.Message{ID: "1", Key: "k"}, queue.Message{ID: "2", Key: "k"})
+			stream := s.keys.Partition(queue.PartitionOf("k"))
+			s.do(db, "XGROUP CREATE", stream, "consumers", "0")
+			s.do(db, "XREADGROUP GROUP consumers holder COUNT 1 STREAMS", stream, ">")
+			s.do(db, "HSET", s.keys.Leases(), strconv.Itoa(queue.PartitionOf("k")), "1 0 crashed other-x")
+			s.do(db, "SET", s.keys.Dead(), "x") // it cannot be made a dead letter
+			var got record
+			stop := s.consume(q, queue.ConsumeOptions{MaxDeliveries: 1, Poll: 20 * time.Millisecond, StopTimeout: 100 * time.Millisecond}, func(_ context.Context, d *queue.Delivery) error {
+				got.add(d.ID)
+				return nil
+			})
+			testenv.Eventually(s, "failure", func() (bool, string) { return len(s.log.of("settle")) > 1, fmt.Sprint(got.all()) })
+			if end == "stolen" {
+				s.steal(db, "k", time.Now().Add(500*time.Millisecond))
+				testenv.Eventually(s, "loss", func() (bool, string) { return len(s.log.of("lease")) > 0, "" })
+			} else {
+				must(s, stop())
+			}
+			if all := got.all(); len(all) != 0 {
+				s.Errorf("%s: handled %q", end, all)
+			}
+			s.do(db, "DEL", s.keys.Dead())
+			if end == "stolen" {
+				// The thief did not give it back: what it may have begun was delivered.
+				s.empty(q)
+				must(s, stop())
+				letters, err := q.Dead(s.ctx, "", 10)
+				must(s, err)
+				if all := got.all(); len(letters) != 1 || letters[0].ID != "1" || !slices.Equal(all, []string{"2"}) {
+					s.Errorf("%+v, handled %q", letters, all)
+				}
+			}
+		}
+	})
+}
+
+// Ids that foreign hands made are read on from.
+func TestTheGreatestIdsAreReadOnFrom(t *testing.T) {
+	t.Parallel()
+	s, db := standalone(t)
+	q := s.queue(db, queue.Options{Ordered: true})
+	stream := s.keys.Partition(queue.PartitionOf("k"))
+	for i, id := range []string{"5-18446744073709551615", "6-0", "6-18446744073709551615"} {
+		s.do(db, "XADD", stream, id, "id", fmt.Sprint("id-", i), "key", "k", "body", "x")
+	}
+	var got record
+	stop := s.consume(q, queue.ConsumeOptions{Poll: 20 * time.Millisecond}, func(_ context.Context, d *queue.Delivery) error {
+		got.add(d.Key + " " + d.ID)
+		return nil
+	})
+	got.await(t, 3)
+	s.submit(q, queue.Message{ID: "id-3", Key: "k"})
+	got.await(t, 4)
+	s.empty(q)
+	must(t, stop())
+	inOrder(t, got.all())
+}

@@ -60,7 +60,7 @@ func (c *consumer) wait(ctx context.Context, s *settlement) error {
 		return err
 	case <-ctx.Done():
 		return context.Cause(ctx) // a handler's own context says that it is lost
-	case <-c.ended:
+	case <-c.settling.Done():
 		return ErrLost // its consumer has stopped
 	}
 }
@@ -157,7 +157,8 @@ func (s *settler) settle(ctx context.Context, list []*settlement) (failed []*set
 			why = s.c.q.failed(ctx, r.Err)
 			for _, one := range list {
 				one.sent, one.alone = true, kv.IsRefusal(r.Err)
-				if one.alone {
+				// Whoever counts a crash goes on when it is counted.
+				if one.alone && one.op != 'B' {
 					one.tell(why)
 				}
 			}

@@ -147,10 +147,7 @@ func (q *Queue) submitted(ctx context.Context, r kv.Reply, results []Result) ([]
 	if r.Err != nil {
 		return nil, fmt.Errorf("submit to %s: %w", q.keys, q.failed(ctx, r.Err))
 	}
-	list, err := r.Msg.ToArray()
-	if err != nil {
-		return nil, fmt.Errorf("submit to %s: %w", q.keys, err)
-	}
+	list, _ := r.Msg.ToArray() // our script returns one
 	if whole(&list[0]) < 0 {
 		held, _ := list[1].ToString() // it is text
 		return nil, fmt.Errorf("submit to %s: %w: %q", q.keys, ErrFenced, held)

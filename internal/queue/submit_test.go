@@ -478,8 +478,8 @@ func TestWrongTypesAreNamed(t *testing.T) {
 		if err := q.Consume(s.ctx, queue.ConsumeOptions{}, nil); !errors.As(err, &corrupt) || corrupt.Key != names.Leases() {
 			s.Errorf("leases: %v", err)
 		}
-		if !strings.Contains(corrupt.Error(), names.Leases()) {
-			s.Errorf("%v does not name the key", corrupt)
+		if cause := errors.Unwrap(corrupt); !strings.Contains(corrupt.Error(), names.Leases()) || !strings.Contains(cause.Error(), "WRONGTYPE") {
+			s.Errorf("%v does not name the key and the cause", corrupt)
 		}
 	})
 }
