@@ -80,7 +80,6 @@ func BenchmarkConsumeAck(b *testing.B) {
 
 // flow is one way to submit and to consume.
 type flow struct {
-	name string
 	// submit adds b.N messages in batches, consume ends when all are acknowledged.
 	submit  func(ctx context.Context, first, n int) error
 	consume func(ctx context.Context, one func()) error
