@@ -278,7 +278,10 @@ func (c *consumer) next() (*Delivery, context.Context) {
 		c.ready[0] = nil
 		c.ready = c.ready[1:]
 		now := time.Now()
-		if d.state != buffered || d.part != nil && !d.part.serves(now) {
+		if d.part != nil {
+			c.lapse(d.part, now)
+		}
+		if d.state != buffered {
 			continue
 		}
 		c.running++

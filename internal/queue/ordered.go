@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"github.com/fullon/fulloncache/internal/kv"
 )
 
@@ -50,8 +52,13 @@ type keyQueue struct {
 	timer *time.Timer
 }
 
-// serves reports whether handlers may begin.
-func (p *partition) serves(now time.Time) bool { return p.state == serving && now.Before(p.until) }
+// lapse ends a partition whose lease could not be renewed in time. From then on it
+// is lost, also if the server would still renew it: nothing of it begins any more.
+func (c *consumer) lapse(p *partition, now time.Time) {
+	if !now.Before(p.until) {
+		c.loseLocked(p)
+	}
+}
 
 // enqueue puts a delivery behind the others of its key.
 func (c *consumer) enqueue(d *Delivery) {
@@ -288,6 +295,7 @@ func (c *consumer) leases(ctx context.Context, mode string) (surplus int, err er
 // readPartitions reads what comes next in the consumer's partitions.
 func (c *consumer) readPartitions(ctx context.Context) {
 	t := trier{c: c}
+	var audited time.Time
 	for woken := false; ; {
 		n := c.awaitRoom(ctx)
 		if n == 0 {
@@ -295,7 +303,12 @@ func (c *consumer) readPartitions(ctx context.Context) {
 		}
 		got, err := 0, error(nil)
 		parts := c.serving()
-		if len(parts) > 0 {
+		if time.Since(audited) > c.opt.Visibility/2 {
+			if err = c.audit(ctx, parts); err == nil {
+				audited = time.Now()
+			}
+		}
+		if len(parts) > 0 && err == nil {
 			got, err = c.readSome(ctx, parts, min(n, readMost))
 		}
 		switch {
@@ -312,11 +325,67 @@ func (c *consumer) readPartitions(ctx context.Context) {
 		default:
 			woken, err = c.awaitNews(ctx, parts)
 		}
+		if err != nil {
+			audited = time.Time{} // it may be another server, or the same with older data
+		}
 		if !t.goOn(ctx, err) {
 			return
 		}
 	}
 }
+
+// audit gives up the partitions in which the server holds something to be with
+// this consumer that the consumer knows nothing of: a server that has lost its
+// last moments has lost acknowledgements too. The next lease reads it anew.
+func (c *consumer) audit(ctx context.Context, parts []*partition) error {
+	suspects, err := c.unaccounted(ctx, parts)
+	if err != nil || len(suspects) == 0 {
+		return err
+	}
+	// What was acknowledged since the server was asked is gone when it is asked again.
+	parts = slices.Collect(maps.Keys(suspects))
+	still, err := c.unaccounted(ctx, parts)
+	for p, entries := range still {
+		if slices.ContainsFunc(entries, func(id string) bool { return slices.Contains(suspects[p], id) }) {
+			c.lose(p)
+		}
+	}
+	return err
+}
+
+// unaccounted returns, by partition, the entries that were read and are pending,
+// and that the consumer does not hold.
+func (c *consumer) unaccounted(ctx context.Context, parts []*partition) (map[*partition][]string, error) {
+	parts = slices.DeleteFunc(slices.Clone(parts), func(p *partition) bool { return !p.loaded })
+	cmds := make([]rueidis.Completed, len(parts))
+	for i, p := range parts {
+		cmds[i] = c.q.db.B().Xpending().Key(p.stream).Group(group).Start("-").End(p.last).Count(auditMost).Consumer(holder).Build()
+	}
+	replies := c.q.db.DoMulti(ctx, cmds)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known := make(map[string]bool, len(c.held))
+	for d := range c.held {
+		known[d.part.stream+d.Entry] = true
+	}
+	found := make(map[*partition][]string)
+	for i, r := range replies {
+		if r.Err != nil && !kv.IsNoGroup(r.Err) {
+			return nil, r.Err
+		}
+		entries, _ := r.Msg.ToArray() // none if there is no group
+		for _, e := range entries {
+			fields, _ := e.ToArray() // the server returns one
+			if id, _ := fields[0].ToString(); !known[parts[i].stream+id] {
+				found[parts[i]] = append(found[parts[i]], id)
+			}
+		}
+	}
+	return found, nil
+}
+
+// auditMost is more than a consumer holds of one partition.
+const auditMost = 10_000
 
 // readMost is how many messages are read of one partition at once.
 const readMost = 64

@@ -683,3 +683,38 @@ func TestTheGreatestIdsAreReadOnFrom(t *testing.T) {
 	must(t, stop())
 	inOrder(t, got.all())
 }
+
+// A server that comes back with older data, as after a failover, has forgotten
+// acknowledgements: what is pending again is handled again, in order, although
+// its consumer was never away.
+func TestForgottenAcknowledgementsAreNoticed(t *testing.T) {
+	t.Parallel()
+	for _, m := range modes[:2] {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSuite(t, m.opt(t))
+			db := connect(t, s.opt)
+			q := s.queue(db, queue.Options{Ordered: true})
+			stream := s.keys.Partition(queue.PartitionOf("key-0"))
+			var got record
+			var before atomic.Value
+			stop := s.consume(q, queue.ConsumeOptions{Visibility: 400 * time.Millisecond, Poll: 20 * time.Millisecond}, func(_ context.Context, d *queue.Delivery) error {
+				if d.ID == "id-1" && before.Load() == nil {
+					before.Store(s.do(db, "DUMP", stream))
+				}
+				got.add(fmt.Sprint(d.Key, " ", d.ID, " ", d.Number))
+				return nil
+			})
+			s.submit(q, keyed(4, 1)...)
+			got.await(t, 4)
+			s.empty(q)
+			s.do(db, "RESTORE", stream, "0", before.Load().(string), "REPLACE")
+			all := got.await(t, 7)
+			s.empty(q)
+			must(t, stop())
+			if !slices.Equal(all[4:], []string{"key-0 id-1 2", "key-0 id-2 1", "key-0 id-3 1"}) {
+				t.Errorf("%q", all[4:])
+			}
+		})
+	}
+}

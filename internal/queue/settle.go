@@ -294,12 +294,10 @@ func (c *consumer) deadlines(now time.Time) {
 			}
 		}
 	}
-	for _, p := range c.parts {
-		if !now.Before(p.until) {
-			overdue = append(overdue, p)
-		}
-	}
 	for _, p := range overdue {
 		c.loseLocked(p)
+	}
+	for _, p := range c.parts {
+		c.lapse(p, now)
 	}
 }
