@@ -219,6 +219,42 @@ func (s Space) TradesChannel(exchange, symbol string) string {
 // began anew.
 func (s Space) TradeRevChannel(exchange string) string { return s.db + s.TradeRev(exchange) }
 
+// Queue names the keys of one acknowledged queue: it is the stream's, and what
+// lies beside it extends it.
+type Queue string
+
+// OrderQueue is an acknowledged queue of orders.
+// Stream of id and body. No TTL.
+func (s Space) OrderQueue(queue string) Queue {
+	return Queue(s.tagged("order_queue:", queue, ""))
+}
+
+// Stream is the queue where it is not ordered.
+func (q Queue) Stream() string { return string(q) }
+
+// Partition is one of the streams of an ordered queue.
+// Stream of id, key and body. No TTL.
+func (q Queue) Partition(n int) string { return string(q) + ":" + strconv.Itoa(n) }
+
+// Delayed is what waits to be delivered again.
+// Sorted set: the entry's id, in an ordered queue "partition id" → when it is
+// due, microseconds. No TTL.
+func (q Queue) Delayed() string { return string(q) + ":delayed" }
+
+// Dead is the queue's dead letters.
+// Stream of reason, deliveries, partition, entry, and the entry's own fields.
+// Capped. No TTL.
+func (q Queue) Dead() string { return string(q) + ":dead" }
+
+// Seen is the ids that were submitted of late.
+// Sorted set: id → until when it counts, microseconds. TTL: the longest window.
+func (q Queue) Seen() string { return string(q) + ":seen" }
+
+// Leases is who holds the partitions of an ordered queue.
+// Hash: partition → "token until kind consumer", "token" → the last token, at
+// least the server's time in microseconds, "consumer:<name>" → until. No TTL.
+func (q Queue) Leases() string { return string(q) + ":leases" }
+
 // TickerChannel carries the updates of one symbol's ticker. Sharded in cluster
 // mode, like all channels.
 func (s Space) TickerChannel(exchange, symbol string) string {
@@ -251,7 +287,7 @@ func (s Space) Patterns() []string {
 		"exchange:*", "user_exchanges:*", "cat_exchanges", "cat_exchanges:*", "{cat_exchanges}*", "exchange_generation",
 		"symbols:*", "symbol_generation", "ws_error:*",
 		"new_orders:*", "order_status:*", "orders:*", "orders_final:*", "order_ids:*", "order_rev:*",
-		"trades:*", "user_trades:*", "trade_rev:*", "trade_status", "user_trade_status",
+		"trades:*", "user_trades:*", "trade_rev:*", "trade_status", "user_trade_status", "order_queue:*",
 	}
 }
 

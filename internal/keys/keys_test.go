@@ -53,6 +53,12 @@ func names(s keys.Space) map[string]string {
 		"OrderRevChannel":      s.OrderRevChannel("kraken"),
 		"TradesChannel":        s.TradesChannel("kraken", "BTC/USD"),
 		"TradeRevChannel":      s.TradeRevChannel("kraken"),
+		"OrderQueue":           s.OrderQueue("kraken").Stream(),
+		"OrderQueuePartition":  s.OrderQueue("kraken").Partition(15),
+		"OrderQueueDelayed":    s.OrderQueue("kraken").Delayed(),
+		"OrderQueueDead":       s.OrderQueue("kraken").Dead(),
+		"OrderQueueSeen":       s.OrderQueue("kraken").Seen(),
+		"OrderQueueLeases":     s.OrderQueue("kraken").Leases(),
 	}
 }
 
@@ -103,6 +109,12 @@ func TestGolden(t *testing.T) {
 			"OrderRevChannel":      "db0:order_rev:kraken",
 			"TradesChannel":        "db0:trades:kraken:BTCUSD",
 			"TradeRevChannel":      "db0:trade_rev:kraken",
+			"OrderQueue":           "order_queue:kraken",
+			"OrderQueuePartition":  "order_queue:kraken:15",
+			"OrderQueueDelayed":    "order_queue:kraken:delayed",
+			"OrderQueueDead":       "order_queue:kraken:dead",
+			"OrderQueueSeen":       "order_queue:kraken:seen",
+			"OrderQueueLeases":     "order_queue:kraken:leases",
 		}},
 		{"cluster", keys.New("", 0, true), map[string]string{
 			"Ticker":               "tickers:{kraken}:BTCUSD",
@@ -143,6 +155,12 @@ func TestGolden(t *testing.T) {
 			"OrderRevChannel":      "db0:order_rev:{kraken}",
 			"TradesChannel":        "db0:trades:{kraken}:BTCUSD",
 			"TradeRevChannel":      "db0:trade_rev:{kraken}",
+			"OrderQueue":           "order_queue:{kraken}",
+			"OrderQueuePartition":  "order_queue:{kraken}:15",
+			"OrderQueueDelayed":    "order_queue:{kraken}:delayed",
+			"OrderQueueDead":       "order_queue:{kraken}:dead",
+			"OrderQueueSeen":       "order_queue:{kraken}:seen",
+			"OrderQueueLeases":     "order_queue:{kraken}:leases",
 		}},
 		{"prefix and database", keys.New("prod.eu", 7, false), map[string]string{
 			"Ticker":               "prod.eu:tickers:kraken:BTCUSD",
@@ -183,6 +201,12 @@ func TestGolden(t *testing.T) {
 			"OrderRevChannel":      "db7:prod.eu:order_rev:kraken",
 			"TradesChannel":        "db7:prod.eu:trades:kraken:BTCUSD",
 			"TradeRevChannel":      "db7:prod.eu:trade_rev:kraken",
+			"OrderQueue":           "prod.eu:order_queue:kraken",
+			"OrderQueuePartition":  "prod.eu:order_queue:kraken:15",
+			"OrderQueueDelayed":    "prod.eu:order_queue:kraken:delayed",
+			"OrderQueueDead":       "prod.eu:order_queue:kraken:dead",
+			"OrderQueueSeen":       "prod.eu:order_queue:kraken:seen",
+			"OrderQueueLeases":     "prod.eu:order_queue:kraken:leases",
 		}},
 		{"prefix in a cluster", keys.New("prod", 0, true), map[string]string{
 			"Ticker":               "prod:tickers:{kraken}:BTCUSD",
@@ -223,6 +247,12 @@ func TestGolden(t *testing.T) {
 			"OrderRevChannel":      "db0:prod:order_rev:{kraken}",
 			"TradesChannel":        "db0:prod:trades:{kraken}:BTCUSD",
 			"TradeRevChannel":      "db0:prod:trade_rev:{kraken}",
+			"OrderQueue":           "prod:order_queue:{kraken}",
+			"OrderQueuePartition":  "prod:order_queue:{kraken}:15",
+			"OrderQueueDelayed":    "prod:order_queue:{kraken}:delayed",
+			"OrderQueueDead":       "prod:order_queue:{kraken}:dead",
+			"OrderQueueSeen":       "prod:order_queue:{kraken}:seen",
+			"OrderQueueLeases":     "prod:order_queue:{kraken}:leases",
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

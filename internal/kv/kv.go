@@ -286,11 +286,17 @@ func (c *Client) Background(f func(ctx context.Context)) bool {
 	return c.goroutine(func() { f(c.ctx) })
 }
 
+// Done is closed when the client is.
+func (c *Client) Done() <-chan struct{} { return c.ctx.Done() }
+
 // B builds commands. A command is used for one call only.
 func (c *Client) B() rueidis.Builder { return c.redis.B() }
 
 // Cluster reports whether the server is a cluster.
 func (c *Client) Cluster() bool { return c.opt.Cluster }
+
+// InProcess reports whether the server is the in-process one.
+func (c *Client) InProcess() bool { return c.opt.InProcess }
 
 // Publish returns the command by which scripts publish.
 func (c *Client) Publish() string {
@@ -507,6 +513,20 @@ func IsWrongType(err error) bool {
 	// A script reports it behind its own prefix.
 	re, ok := rueidis.IsRedisErr(err)
 	return ok && strings.Contains(re.Error(), "WRONGTYPE")
+}
+
+// IsRefusal reports whether err is the server's answer that it does not do such a
+// thing, as opposed to not now.
+func IsRefusal(err error) bool {
+	_, ok := rueidis.IsRedisErr(err)
+	return ok && !unavailable(err)
+}
+
+// IsNoGroup reports whether err says that a stream has no such consumer group, or
+// that the stream went away under who waited for it.
+func IsNoGroup(err error) bool {
+	re, ok := rueidis.IsRedisErr(err)
+	return ok && (strings.Contains(re.Error(), "NOGROUP") || strings.HasPrefix(re.Error(), "UNBLOCKED"))
 }
 
 func isNoScript(err error) bool {

@@ -40,6 +40,14 @@ const (
 	AsideFail       Script = "aside_fail"
 	AsideWrite      Script = "aside_write"
 	AsideInvalidate Script = "aside_invalidate"
+
+	QueueSubmit  Script = "queue_submit"
+	QueueAck     Script = "queue_ack"
+	QueueSettle  Script = "queue_settle"
+	QueueClaim   Script = "queue_claim"
+	QueueLease   Script = "queue_lease"
+	QueueRead    Script = "queue_read"
+	QueueRequeue Script = "queue_requeue"
 )
 
 //go:embed scripts

@@ -2,6 +2,8 @@ package kv
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	"github.com/redis/rueidis"
 )
@@ -89,6 +91,58 @@ func (s *Session) Unsubscribe(ctx context.Context, channels []string) error {
 // connection lives and that everything published before has been delivered.
 func (s *Session) Get(ctx context.Context, key string) (rueidis.RedisMessage, error) {
 	return s.do(ctx, s.conn.B().Get().Key(key).Build())
+}
+
+// RunConfirmed runs a script many times and then asks how many replicas have what
+// the session wrote, waiting for so many of them, for so long. That they have it
+// is only known of what was sent on the same connection.
+func (s *Session) RunConfirmed(ctx context.Context, name Script, calls []ScriptCall, replicas int, wait time.Duration) ([]Reply, int, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait+s.c.opt.CallTimeout)
+	defer cancel()
+	defer context.AfterFunc(s.c.ctx, cancel)() // or Close would wait for the replicas
+	type outcome struct {
+		replies  []Reply
+		replicas int
+	}
+	o, err := detached(ctx, s.c, request{own: true}, func(ctx context.Context) (o outcome, err error) {
+		o.replies, o.replicas, err = s.runConfirmed(ctx, s.c.scripts[name], calls, replicas, wait, s.c.evalsha)
+		if slices.ContainsFunc(o.replies, func(r Reply) bool { return isNoScript(r.Err) }) {
+			o.replies, o.replicas, err = s.runConfirmed(ctx, s.c.scripts[name], calls, replicas, wait, s.c.eval)
+		}
+		return o, err
+	})
+	switch {
+	case err == nil:
+		return o.replies, o.replicas, nil
+	case s.c.ctx.Err() != nil:
+		return nil, 0, s.c.opt.Closed
+	}
+	return nil, 0, s.c.opt.Unavailable(0, err)
+}
+
+func (s *Session) runConfirmed(ctx context.Context, script script, calls []ScriptCall, replicas int, wait time.Duration, eval func(script, []string, []string) rueidis.Completed) ([]Reply, int, error) {
+	cmds := make([]rueidis.Completed, 0, len(calls)+1)
+	for _, call := range calls {
+		cmds = append(cmds, eval(script, call.Keys, call.Args).Pin())
+	}
+	cmds = append(cmds, s.conn.B().Wait().Numreplicas(int64(replicas)).Timeout(wait.Milliseconds()).Build().Pin())
+	replies := make([]Reply, len(calls))
+	results := s.conn.DoMulti(ctx, cmds...)
+	for i := range replies {
+		msg, err := results[i].ToMessage()
+		re, refused := rueidis.IsRedisErr(err)
+		if !isAnswer(err) {
+			return nil, 0, err
+		} else if refused {
+			// The session stays with a node that has lost the slot.
+			if _, moved := re.IsMoved(); moved {
+				return nil, 0, err
+			}
+		}
+		replies[i] = Reply{Msg: msg, Err: s.c.answered(err)}
+	}
+	confirmed, err := results[len(calls)].AsInt64()
+	return replies, int(confirmed), err
 }
 
 // do bounds a command. In a cluster the first one connects, so it is left
