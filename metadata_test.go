@@ -75,6 +75,7 @@ type meta struct {
 func newMeta(s *suite, rec record, tune func(*fulloncache.Config)) *meta {
 	s.Helper()
 	m := &meta{suite: s, ops: &operations{}, ev: &events{}}
+	m.cfg.LoadTimeout = 30 * time.Second // a database is slow beside other tests
 	if tune != nil {
 		tune(&m.cfg)
 	}

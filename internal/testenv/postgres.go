@@ -98,15 +98,28 @@ func (p *Proxy) DSN(t testing.TB, dsn string) string {
 	return u.String()
 }
 
-// Database creates an empty database of the test's own, which goes with the
-// test, and returns its DSN.
+// Database returns the DSN of an empty database of the test's own.
 func (s *PostgresServer) Database(t testing.TB) string {
+	t.Helper()
+	return s.create(t, "template1")
+}
+
+// CopyOf returns the DSN of a copy, the test's own, of a database that nobody is
+// connected to.
+func (s *PostgresServer) CopyOf(t testing.TB, dsn string) string {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	must(t, err)
+	return s.create(t, strings.TrimPrefix(u.Path, "/"))
+}
+
+func (s *PostgresServer) create(t testing.TB, template string) string {
 	t.Helper()
 	// A name holds 63 bytes at most. The number makes it unique.
 	name := strings.ToLower(Prefix(t))
 	name = fmt.Sprintf("%.40s_%d", name, s.databases.Add(1))
 	quoted := pgx.Identifier{name}.Sanitize()
-	s.Do(t, "CREATE DATABASE "+quoted)
+	s.Do(t, "CREATE DATABASE "+quoted+" TEMPLATE "+pgx.Identifier{template}.Sanitize())
 	t.Cleanup(func() {
 		// That of a server that is down goes with the server's folder.
 		if s.proc.running() {
