@@ -3,6 +3,7 @@ package fulloncache
 import (
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -59,23 +60,33 @@ func (o *jsonObject) decimal(name string, value NullDecimal) {
 	}
 }
 
+// moment appends a time as formatTime writes it.
+func (o *jsonObject) moment(name string, t time.Time) {
+	o.name(name)
+	o.b = append(t.UTC().AppendFormat(append(o.b, '"'), timeFormat), '"')
+}
+
 func (o *jsonObject) String() string { return string(append(o.b, '}')) }
 
 // appendJSONString quotes a text that is valid UTF-8.
 func appendJSONString(b []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	b = append(b, '"')
+	plain := 0 // from where on nothing was to be escaped
 	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-		case c < ' ':
+		c := s[i]
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
+		}
+		b = append(b, s[plain:i]...)
+		plain = i + 1
+		if c < ' ' {
 			b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		default:
-			b = append(b, c)
+		} else {
+			b = append(b, '\\', c)
 		}
 	}
-	return append(b, '"')
+	return append(append(b, s[plain:]...), '"')
 }
 
 // jsonReader takes members off a JSON object as jsonObject writes it: in the same

@@ -102,7 +102,7 @@ func ExampleTradesCache_UpdateStatus() {
 	c, end := try()
 	defer end()
 	report(c.Trades.UpdateStatus(ctx, "kraken", noon))
-	report(c.Trades.UpdateStatus(ctx, "bitmex", noon.Add(time.Minute)))
+	report(c.Trades.UpdateStatuses(ctx, []fulloncache.TradeStatus{{Exchange: "bitmex", Time: noon.Add(time.Minute)}}))
 	// Two crawlers never set it back.
 	err := c.Trades.UpdateStatus(ctx, "kraken", noon.Add(-time.Hour))
 	fmt.Println(errors.Is(err, fulloncache.ErrOutdated))
@@ -129,6 +129,7 @@ func ExampleTradesCache_UpdateUserStatus() {
 	c, end := try()
 	defer end()
 	report(c.Trades.UpdateUserStatus(ctx, 123, noon))
+	report(c.Trades.UpdateUserStatuses(ctx, []fulloncache.UserTradeStatus{{UserID: 7, Time: noon}, {UserID: 123, Time: noon.Add(time.Second)}}))
 	t, err := c.Trades.UserStatus(ctx, 123)
 	fmt.Println(t, err)
 	for status, err := range c.Trades.UserStatuses(ctx) {
@@ -139,8 +140,9 @@ func ExampleTradesCache_UpdateUserStatus() {
 	deleted, err := c.Trades.DeleteUserStatuses(ctx, 123)
 	fmt.Println(deleted, err)
 	// Output:
-	// 2026-01-02 12:00:00 +0000 UTC <nil>
-	// 123 12:00:00 <nil>
-	// [123] <nil>
+	// 2026-01-02 12:00:01 +0000 UTC <nil>
+	// 7 12:00:00 <nil>
+	// 123 12:00:01 <nil>
+	// [7 123] <nil>
 	// 1 <nil>
 }

@@ -26,7 +26,7 @@ func (t *Trade) encode() string {
 	for _, n := range t.numbers() {
 		o.decimal(n.name, *n.value)
 	}
-	o.text("time", formatTime(t.Time), true)
+	o.moment("time", t.Time)
 	return o.String()
 }
 

@@ -3,6 +3,7 @@ package fulloncache
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -13,10 +14,22 @@ import (
 // TradeBatch is what [TradesCache.Drain] took: trades in flight. Whoever took it
 // stores them and calls Ack; until then they are not lost, and come back when the
 // batch is returned or its time is over.
+//
+//	if err := store(batch.Trades); err != nil {
+//		return errors.Join(err, batch.Return(ctx))
+//	}
+//	err := batch.Ack(ctx)
+//	if errors.Is(err, fulloncache.ErrNotFound) {
+//		log.Print("too late: they are delivered again")
+//	}
+//
+// A trade that the store refuses for good comes back with its batch again and
+// again, and nobody gets past it: store the others, put it aside, and then Ack.
 type TradeBatch struct {
 	Trades []Trade
 	// Corrupt has a [CorruptError], with the element as it was, for each one that
-	// is no trade. They go, and come back, with the batch.
+	// is no trade. They go, and come back, with the batch; Ack reports them to the
+	// global error queue before it lets them go.
 	Corrupt []error
 	// Due is when the batch comes back, by this machine's clock: a little earlier
 	// than it really does.
@@ -87,15 +100,34 @@ func (c *TradesCache) drain(ctx context.Context, list *tradeList, n int) (*Trade
 // [ErrNotFound] if the batch is not in flight any more: its time was over, and
 // the trades were taken again or wait to be; or an earlier call, whose outcome
 // was unknown, settled it. Nothing of an empty batch is to be acknowledged.
-func (b *TradeBatch) Ack(ctx context.Context) error { return b.settle(ctx, "ack") }
+//
+// Elements that are no trades go too, once they are in the global error queue,
+// with what they held ([BaseCache.PopGlobalError]): if they cannot be reported,
+// the batch stays in flight.
+func (b *TradeBatch) Ack(ctx context.Context) (err error) {
+	call := b.c.begin(ctx, "trades.ack", Market{})
+	defer func() { call.end(ctx, err) }()
+	if len(b.Corrupt) > 0 {
+		report := GlobalError{
+			Component: "trades", Time: time.Now().UTC(),
+			Message: fmt.Sprintf("%s: %d elements that are no trades were taken off: %v", b.list.name, len(b.Corrupt), errors.Join(b.Corrupt...)),
+		}
+		if err := b.c.errors.push(ctx, b.c.keys.GlobalError(), report); err != nil {
+			return err
+		}
+	}
+	return b.settle(ctx, "ack")
+}
 
 // Return puts the trades back, in front of the list and in order, for the next
 // who drains it. Its errors are those of [TradeBatch.Ack].
-func (b *TradeBatch) Return(ctx context.Context) error { return b.settle(ctx, "return") }
-
-func (b *TradeBatch) settle(ctx context.Context, how string) (err error) {
-	call := b.c.begin(ctx, "trades."+how, Market{})
+func (b *TradeBatch) Return(ctx context.Context) (err error) {
+	call := b.c.begin(ctx, "trades.return", Market{})
 	defer func() { call.end(ctx, err) }()
+	return b.settle(ctx, "return")
+}
+
+func (b *TradeBatch) settle(ctx context.Context, how string) error {
 	many := len(b.Trades) + len(b.Corrupt)
 	if many == 0 {
 		return nil

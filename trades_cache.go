@@ -23,27 +23,41 @@ import (
 //	if err != nil {
 //		return err
 //	}
-//	if err := repository.SaveMany(ctx, batch.Trades); err != nil {
+//	if _, err := db.Trades.AddAll(ctx, batch.Trades); err != nil {
 //		return errors.Join(err, batch.Return(ctx)) // or do nothing: they come back
 //	}
 //	return batch.Ack(ctx)
 //
 // Each list holds [Config].TradesCap trades at most, and as many again in flight:
 // a push to a full list is refused with [ErrQueueFull], unless [DropOldest] says
-// otherwise.
+// otherwise. Taking and acknowledging work also while the server's memory is
+// full, when pushes are [ErrUnavailable].
 //
-// Trades may be delivered twice: after a crash, after a batch's time was over
-// while it was being stored, and after a push whose outcome was unknown was made
-// again without [Unique]. Store them by the exchange's id of the trade, and
-// twice is once. A trade is lost only if the server loses what it had accepted
-// (set its appendonly), with DropOldest, and by a [TradesCache.PopUser] whose
-// connection breaks.
+// A trade that was accepted is delivered at least once. It may be delivered
+// twice: after a crash between the taking and the Ack, after a batch's time was
+// over while it was being stored, after a failover that forgot an Ack, and after
+// a push whose outcome was unknown was made again without [Unique]. Store trades
+// by the exchange's id, as the package orm does, and twice is once.
+//
+// What can lose a trade:
+//
+//   - a push that was not accepted: it returned an error. Push it again, with
+//     Unique, until it does not;
+//   - a server that loses what it had accepted. With "appendonly yes" a crash costs
+//     up to a second, with "appendfsync always" nothing; a failover costs what
+//     the replica had not got yet ("min-replicas-to-write" bounds it); eviction
+//     costs lists, so "maxmemory-policy noeviction";
+//   - DropOldest, which counts them;
+//   - [TradesCache.PopUser], if the process or its connection dies while the
+//     trade is on its way. DrainUser has no such gap;
+//   - an Ack before the trades are stored.
 type TradesCache struct {
 	*observer
 	kv      *kv.Client
 	keys    keys.Space
 	cap     string
 	timeout time.Duration
+	errors  errorQueue
 	hub     *feed.Hub[Market, tradeBurst]
 }
 
@@ -54,6 +68,7 @@ func newTradesCache(cfg Config, db *kv.Client, space keys.Space, connection *obs
 		keys:     space,
 		cap:      strconv.Itoa(cfg.TradesCap),
 		timeout:  cfg.TradesBatchTimeout,
+		errors:   errorQueue{db, cfg.ErrorQueueCap},
 	}
 	c.hub = feed.NewHub(tradeSource{c}, feedOptions(cfg, connection, "trades "))
 	c.hub.Conflate = conflateTrades
@@ -69,6 +84,19 @@ type tradeList struct {
 	symbol string // whose trades it holds; "" if any
 	// What is numbered and told when trades are pushed; "" if nothing is.
 	rev, channel, control string
+}
+
+// memberOf is what a trade is known by among those of the list: trades of several
+// symbols, and both sides of one trade, may have the same id.
+func (l *tradeList) memberOf(t *Trade) string {
+	id := t.ExTradeID
+	if t.ExOrderID != "" {
+		id += "\x00" + t.ExOrderID
+	}
+	if l.symbol == "" {
+		id = t.Symbol + "\x00" + id
+	}
+	return id
 }
 
 func (l *tradeList) keys() []string {
@@ -116,10 +144,13 @@ type PushOption struct {
 // being refused. [Pushed] counts them: they are lost.
 func DropOldest() PushOption { return PushOption{drop: true} }
 
-// Unique makes a push leave out the trades whose exchange's id was pushed, with
-// this option, within the window (and is among as many last ones as the list may
-// hold). A push whose outcome is unknown can then be made again. All pushes to a
-// list should name the same window.
+// Unique makes a push leave out the trades that were pushed, with this option,
+// within the window (and are among as many last ones as the list may hold),
+// acknowledged or not. A push whose outcome is unknown can then be made again. A
+// trade is known by ExTradeID and, if it has one, ExOrderID: both sides of a trade
+// between two orders of one user have the same ExTradeID. In a user's list its
+// symbol counts too. All pushes to a list should name the same window, in whole
+// milliseconds.
 func Unique(window time.Duration) PushOption { return PushOption{window: window} }
 
 // Pushed is what became of the trades of a push.
@@ -143,9 +174,9 @@ func (c *TradesCache) Push(ctx context.Context, trade Trade, opts ...PushOption)
 }
 
 // PushMany appends trades as [TradesCache.Push] does, those of a market in the
-// order given, 500 at a time and several times a round trip. If some fail, it
-// returns a [BatchError] with the error of each; one that came after them may
-// have been appended.
+// order given. 500 are appended at once, atomically, and 2,000 a round trip. If
+// some fail, it returns a [BatchError] with the error of each; those of other
+// markets, and what came after them, may have been appended.
 func (c *TradesCache) PushMany(ctx context.Context, trades []Trade, opts ...PushOption) (pushed Pushed, err error) {
 	call := c.begin(ctx, "trades.push_many", Market{})
 	defer func() { call.end(ctx, err) }()
@@ -175,8 +206,8 @@ func (c *TradesCache) PushManyUser(ctx context.Context, trades []Trade, opts ...
 const (
 	// batchTrades is how many trades one call of the script appends at most.
 	batchTrades = 500
-	// callsOfTrades is how many of its calls are sent at once: two megabytes.
-	callsOfTrades = 16
+	// callsOfTrades is how many of its calls are sent at once: half a megabyte.
+	callsOfTrades = 4
 )
 
 // push appends trades to the lists of their markets, or of their users, and
@@ -231,26 +262,39 @@ func (c *TradesCache) push(ctx context.Context, trades []Trade, users bool, opts
 	var calls []pushCall
 	for at, list := range lists {
 		for some := range slices.Chunk(parts[at], batchTrades) {
-			calls = append(calls, pushCall{list, some})
+			calls = append(calls, pushCall{list, some, len(some) < len(parts[at])})
+		}
+	}
+	// While the server takes some, the next are written.
+	var sent []pushCall
+	replies := make(chan []kv.Reply)
+	await := func() {
+		if sent != nil {
+			for i, reply := range <-replies {
+				c.pushResult(ctx, sent[i], reply, &pushed, errs)
+			}
 		}
 	}
 	for some := range slices.Chunk(calls, callsOfTrades) {
 		scripts := make([]kv.ScriptCall, len(some))
 		for i, call := range some {
 			scripts[i] = c.pushScript(call, trades, how)
+			scripts[i].Whole = call.split && (i == 0 || some[i-1].list != call.list)
 		}
-		for i, reply := range c.kv.RunMulti(ctx, kv.TradesPush, scripts) {
-			c.pushResult(ctx, some[i], reply, &pushed, errs)
-		}
+		await()
+		sent = some
+		go func() { replies <- c.kv.RunMulti(ctx, kv.TradesPush, scripts) }()
 	}
+	await()
 	return pushed, errs
 }
 
 // pushCall is a call of the script trades_push: trades, by their indexes, of a
-// list.
+// list, which are all for that list unless they are split.
 type pushCall struct {
 	list   *tradeList
 	trades []int
+	split  bool
 }
 
 func (c *TradesCache) pushScript(call pushCall, trades []Trade, how PushOption) kv.ScriptCall {
@@ -268,10 +312,12 @@ func (c *TradesCache) pushScript(call pushCall, trades []Trade, how PushOption) 
 	}
 	args := make([]string, 0, 7+2*len(call.trades))
 	args = append(args, c.cap, drop, window, l.symbol, c.kv.Publish(), l.channel, l.control)
-	for _, i := range call.trades {
-		if window != "" {
-			args = append(args, trades[i].ExTradeID)
+	if window != "" {
+		for _, i := range call.trades {
+			args = append(args, l.memberOf(&trades[i]))
 		}
+	}
+	for _, i := range call.trades {
 		args = append(args, trades[i].encode())
 	}
 	return kv.ScriptCall{Keys: names, Args: args}

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -299,12 +297,40 @@ func TestTradesUnacknowledgedComeBack(t *testing.T) {
 		})
 		wantNumbers(s, peeked(s, l.peek(100)), counting(0, 31))
 		wantErr(s, first.Ack(s.ctx), fulloncache.ErrNotFound)
+		wantErr(s, first.Return(s.ctx), fulloncache.ErrNotFound)
+		l.wantLen(s, 31, 0)
 		b, err := l.drain(100)
 		must(s, err)
 		wantNumbers(s, b.Trades, counting(0, 31))
 		// Too late, but nobody asked for them yet.
 		testenv.Eventually(s, "its time to be over", func() (bool, string) { return time.Now().After(b.Due), "" })
 		must(s, b.Ack(s.ctx))
+		l.wantLen(s, 0, 0)
+	})
+}
+
+// A batch can come back again and again; who took it before has no say in it.
+func TestTradesComeBackTwice(t *testing.T) {
+	eachSide(t, func(cfg *fulloncache.Config) { cfg.TradesBatchTimeout = 200 * time.Millisecond }, func(s *suite, l tradeSide) {
+		_, err := l.pushMany(s.ctx, tradesOf(btc, 0, 20))
+		must(s, err)
+		var before []*fulloncache.TradeBatch
+		for round := range 3 {
+			var b *fulloncache.TradeBatch
+			testenv.Eventually(s, "return", func() (bool, string) {
+				b, err = l.drain(20)
+				must(s, err)
+				return len(b.Trades) > 0, ""
+			})
+			wantNumbers(s, b.Trades, counting(0, 20))
+			for _, late := range before {
+				wantErr(s, late.Ack(s.ctx), fulloncache.ErrNotFound)
+				wantErr(s, late.Return(s.ctx), fulloncache.ErrNotFound)
+			}
+			if before = append(before, b); round == 2 {
+				must(s, b.Ack(s.ctx))
+			}
+		}
 		l.wantLen(s, 0, 0)
 	})
 }
@@ -426,6 +452,48 @@ func TestTradesUnique(t *testing.T) {
 		if !errors.As(err, &batch) || batch.Errs[0] != nil || !errors.Is(batch.Errs[1], fulloncache.ErrQueueFull) || !errors.Is(batch.Errs[2], fulloncache.ErrQueueFull) {
 			s.Fatalf("got %v", err)
 		}
+	})
+}
+
+// Both sides of a trade between two orders of one user have the same id, and so
+// have trades of two markets: neither hides the other.
+func TestTradesUniqueLosesNobodyOfTheSameID(t *testing.T) {
+	eachSide(t, nil, func(s *suite, l tradeSide) {
+		one, other, elsewhere := tradeOf(btc, 1), tradeOf(btc, 1), tradeOf(eth, 1)
+		one.ExOrderID, other.ExOrderID = "a", "b"
+		trades := []fulloncache.Trade{one, other, elsewhere, tradeOf(btc, 1)}
+		for _, want := range []fulloncache.Pushed{{Added: 4}, {Duplicates: 4}} {
+			pushed, err := l.pushMany(s.ctx, trades, fulloncache.Unique(time.Minute))
+			if must(s, err); pushed != want {
+				s.Fatalf("pushed %+v, want %+v", pushed, want)
+			}
+		}
+	})
+}
+
+// Many go in several calls; what came before in one push is known to what comes
+// after, and the cap counts all.
+func TestTradesPushManyInSeveralCalls(t *testing.T) {
+	eachSide(t, func(cfg *fulloncache.Config) { cfg.TradesCap = 2900 }, func(s *suite, l tradeSide) {
+		trades := append(tradesOf(btc, 0, 2600), tradesOf(btc, 2400, 2800)...)
+		pushed, err := l.pushMany(s.ctx, trades, fulloncache.Unique(time.Hour))
+		if must(s, err); pushed != (fulloncache.Pushed{Added: 2800, Duplicates: 200}) {
+			s.Fatalf("pushed %+v", pushed)
+		}
+		pushed, err = l.pushMany(s.ctx, tradesOf(btc, 2700, 4000), fulloncache.Unique(time.Hour))
+		wantErr(s, err, fulloncache.ErrQueueFull, "1100 of 1300")
+		if pushed != (fulloncache.Pushed{Added: 100, Duplicates: 100}) {
+			s.Fatalf("pushed %+v", pushed)
+		}
+		wantNumbers(s, peeked(s, l.peek(5000)), counting(0, 2900))
+		pushed, err = l.pushMany(s.ctx, tradesOf(btc, 2900, 4000), fulloncache.DropOldest())
+		if must(s, err); pushed != (fulloncache.Pushed{Added: 1100, Dropped: 1100}) {
+			s.Fatalf("pushed %+v", pushed)
+		}
+		b, err := l.drain(5000)
+		must(s, err)
+		wantNumbers(s, b.Trades, counting(1100, 4000))
+		must(s, b.Ack(s.ctx))
 	})
 }
 
@@ -646,8 +714,19 @@ func TestTradesCorruptElement(t *testing.T) {
 		b, err := l.drain(1)
 		must(s, err)
 		wantCorrupt(s, b.Corrupt[0], l.key, "price")
+		// It goes once it is reported.
+		queue := s.cfg.KeyPrefix + ":global_error"
+		s.do("SET", queue, "x")
+		wantCorrupt(s, b.Ack(s.ctx), queue, "")
+		l.wantLen(s, 3, 1)
+		s.do("DEL", queue)
 		must(s, b.Ack(s.ctx))
 		l.wantLen(s, 3, 0)
+		report, err := s.open().Base.PopGlobalError(s.ctx, 0)
+		must(s, err)
+		if report.Component != "trades" || !strings.Contains(report.Message, "1 elements") || !strings.Contains(report.Message, `"price":-2`) && !strings.Contains(report.Message, `\"price\":-2`) {
+			s.Errorf("reported %+v", report)
+		}
 	})
 }
 
@@ -756,88 +835,5 @@ func TestUserTradesPopWrongType(t *testing.T) {
 		s.do("SET", key, "x")
 		_, err := c.Trades.PopUser(s.ctx, 7, "kraken", 0)
 		wantCorrupt(s, err, key, "")
-	})
-}
-
-// P3, counted: 20 push while 5 drain and crash, fail or are slow between take
-// and ack. Nothing is lost.
-func TestTradesCrashingDrainersLoseNothing(t *testing.T) {
-	conformance(t, func(s *suite, c *fulloncache.Client) {
-		const pushers, drainers = 20, 5
-		each := 40
-		if testenv.Soak() {
-			each = 2000
-		}
-		s.cfg.TradesBatchTimeout = 200 * time.Millisecond
-		var mu sync.Mutex
-		stored := make(map[string]int)
-		var wg sync.WaitGroup
-		ctx, stop := context.WithCancel(s.ctx)
-		defer stop()
-		for d := range drainers {
-			wg.Go(func() {
-				dice := rand.New(rand.NewPCG(1, uint64(d)))
-				mine := s.open()
-				for ctx.Err() == nil {
-					b, err := mine.Trades.Drain(ctx, btc, 1+dice.IntN(50))
-					if err != nil {
-						if ctx.Err() == nil {
-							s.Error(err)
-						}
-						return
-					}
-					switch dice.IntN(4) {
-					case 0: // crash before it is stored
-						continue
-					case 1: // fail to store
-						if err := b.Return(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, fulloncache.ErrNotFound) {
-							s.Error(err)
-						}
-						continue
-					}
-					mu.Lock()
-					for _, u := range b.Trades {
-						stored[u.ExTradeID]++
-					}
-					mu.Unlock()
-					if dice.IntN(4) == 0 { // crash before it is acknowledged
-						continue
-					}
-					if err := b.Ack(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, fulloncache.ErrNotFound) {
-						s.Error(err)
-					}
-				}
-			})
-		}
-		var pushing sync.WaitGroup
-		for p := range pushers {
-			pushing.Go(func() {
-				for n := range each {
-					if _, err := c.Trades.Push(s.ctx, tradeOf(btc, p*each+n)); err != nil {
-						s.Error(err)
-						return
-					}
-				}
-			})
-		}
-		pushing.Wait()
-		testenv.Eventually(s, "everything to be stored", func() (bool, string) {
-			mu.Lock()
-			done := len(stored)
-			mu.Unlock()
-			waiting, flying, err := c.Trades.Len(s.ctx, btc)
-			return done == pushers*each && waiting == 0 && flying == 0, fmt.Sprint(done, waiting, flying, err)
-		})
-		stop()
-		wg.Wait()
-		twice := 0
-		for n := range pushers * each {
-			times := stored[strconv.Itoa(n)]
-			if times == 0 {
-				s.Fatalf("trade %d is lost", n)
-			}
-			twice += times - 1
-		}
-		s.Logf("%d trades, %d delivered again", pushers*each, twice)
 	})
 }

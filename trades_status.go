@@ -15,7 +15,8 @@ import (
 	"github.com/fullon/fulloncache/internal/kv"
 )
 
-// TradeStatus says until when the trades of an exchange are known.
+// TradeStatus says until when the trades of an exchange are known: a crawler goes
+// on from there.
 type TradeStatus struct {
 	Exchange string    `json:"exchange"`
 	Time     time.Time `json:"time"`
@@ -48,18 +49,64 @@ func (c *TradesCache) UpdateUserStatus(ctx context.Context, user int64, t time.T
 	return c.setStatus(ctx, c.keys.UserTradeStatus(), keys.User(user), t)
 }
 
+// UpdateStatuses does what [TradesCache.UpdateStatus] does for many exchanges, in
+// one round trip. If some fail, it returns a [BatchError]; the others are noted.
+func (c *TradesCache) UpdateStatuses(ctx context.Context, statuses []TradeStatus) (err error) {
+	call := c.begin(ctx, "trades.update_statuses", Market{})
+	defer func() { call.end(ctx, err) }()
+	return batchError(c.setStatuses(ctx, c.keys.TradeStatus(), len(statuses), func(i int) (string, time.Time, error) {
+		return statuses[i].Exchange, statuses[i].Time, validName("exchange", statuses[i].Exchange)
+	}))
+}
+
+// UpdateUserStatuses is [TradesCache.UpdateStatuses] for users.
+func (c *TradesCache) UpdateUserStatuses(ctx context.Context, statuses []UserTradeStatus) (err error) {
+	call := c.begin(ctx, "trades.update_user_statuses", Market{})
+	defer func() { call.end(ctx, err) }()
+	return batchError(c.setStatuses(ctx, c.keys.UserTradeStatus(), len(statuses), func(i int) (string, time.Time, error) {
+		return keys.User(statuses[i].UserID), statuses[i].Time, validID("uid", statuses[i].UserID, 1)
+	}))
+}
+
 func (c *TradesCache) setStatus(ctx context.Context, key, field string, t time.Time) error {
 	if err := validTime("trade status of "+printable(field), t); err != nil {
 		return err
 	}
-	reply, err := c.kv.Run(ctx, kv.TimeSet, []string{key}, []string{field, formatTime(t)})
-	if err != nil {
-		return redisError(key, err)
+	at := formatTime(t)
+	msg, err := c.kv.Run(ctx, kv.TimeSet, []string{key}, []string{field, at})
+	return statusResult(key, field, at, kv.Reply{Msg: msg, Err: err})
+}
+
+// statusResult reads the reply of the script time_set.
+func statusResult(key, field, at string, reply kv.Reply) error {
+	if reply.Err != nil {
+		return redisError(key, reply.Err)
 	}
-	if later, _ := reply.ToString(); later != "" {
-		return fmt.Errorf("trade status of %s at %s: %w: of %s", printable(field), formatTime(t), ErrOutdated, later)
+	if later, _ := reply.Msg.ToString(); later != "" {
+		return fmt.Errorf("trade status of %s at %s: %w: of %s", printable(field), at, ErrOutdated, later)
 	}
 	return nil
+}
+
+// setStatuses sets n times of a hash and returns the error of each.
+func (c *TradesCache) setStatuses(ctx context.Context, key string, n int, status func(i int) (field string, t time.Time, err error)) []error {
+	errs := make([]error, n)
+	var calls []kv.ScriptCall
+	var indexes []int
+	for i := range n {
+		field, t, err := status(i)
+		if err == nil {
+			err = validTime("trade status of "+printable(field), t)
+		}
+		if errs[i] = err; err == nil {
+			calls = append(calls, kv.ScriptCall{Keys: []string{key}, Args: []string{field, formatTime(t)}})
+			indexes = append(indexes, i)
+		}
+	}
+	for n, reply := range c.kv.RunMulti(ctx, kv.TimeSet, calls) {
+		errs[indexes[n]] = statusResult(key, calls[n].Args[0], calls[n].Args[1], reply)
+	}
+	return errs
 }
 
 // Status tells until when the trades of an exchange are known. It returns

@@ -111,6 +111,35 @@ func TestUserTradeStatus(t *testing.T) {
 	})
 }
 
+// Many at once: each for itself.
+func TestTradeStatusesAtOnce(t *testing.T) {
+	conformance(t, func(s *suite, c *fulloncache.Client) {
+		must(s, c.Trades.UpdateStatuses(s.ctx, nil))
+		must(s, c.Trades.UpdateUserStatuses(s.ctx, nil))
+		must(s, c.Trades.UpdateStatus(s.ctx, "kraken", at(5)))
+		must(s, c.Trades.UpdateUserStatus(s.ctx, 7, at(5)))
+		err := c.Trades.UpdateStatuses(s.ctx, []fulloncache.TradeStatus{
+			{Exchange: "bitmex", Time: at(1)}, {Exchange: "kraken", Time: at(4)}, {Time: at(1)}, {Exchange: "kucoin"}, {Exchange: "binance", Time: at(2)},
+		})
+		wantErr(s, err, fulloncache.ErrOutdated, "3 of 5", "kraken", "exchange", "time")
+		wantErr(s, err, fulloncache.ErrInvalid)
+		exchanges, err := c.Trades.StatusKeys(s.ctx)
+		if must(s, err); !slices.Equal(exchanges, []string{"binance", "bitmex", "kraken"}) {
+			s.Errorf("exchanges %q", exchanges)
+		}
+		err = c.Trades.UpdateUserStatuses(s.ctx, []fulloncache.UserTradeStatus{{UserID: 8, Time: at(1)}, {UserID: 0, Time: at(1)}, {UserID: 7, Time: at(6)}})
+		wantErr(s, err, fulloncache.ErrInvalid, "1 of 3", "uid")
+		got, err := c.Trades.UserStatus(s.ctx, 7)
+		if must(s, err); !got.Equal(at(6)) {
+			s.Errorf("status %s", got)
+		}
+		users, err := c.Trades.UserStatusKeys(s.ctx)
+		if must(s, err); !slices.Equal(users, []int64{7, 8}) {
+			s.Errorf("users %v", users)
+		}
+	})
+}
+
 // Whoever writes last, the latest time stays.
 func TestTradeStatusNeverGoesBack(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
@@ -179,6 +208,7 @@ func TestTradeStatusCorrupt(t *testing.T) {
 		s.do("DEL", exchanges)
 		s.do("SET", exchanges, "x")
 		wantCorrupt(s, c.Trades.UpdateStatus(s.ctx, "kraken", at(0)), exchanges, "")
+		wantCorrupt(s, c.Trades.UpdateStatuses(s.ctx, []fulloncache.TradeStatus{{Exchange: "kraken", Time: at(0)}}), exchanges, "")
 		_, err = c.Trades.Status(s.ctx, "kraken")
 		wantCorrupt(s, err, exchanges, "")
 		_, err = c.Trades.StatusKeys(s.ctx)

@@ -79,6 +79,8 @@ var benchmarks = []struct {
 	{"stream", streamDelivery},
 	{"keepup", keepUp},
 	{"memory", memory},
+	{"trades-push", tradesPush},
+	{"trades-drain", tradesDrain},
 	{"symbol-near", withMetadata(symbolNear)},
 	{"symbol-list", withMetadata(symbolList)},
 	{"symbol-misses", withMetadata(symbolMisses)},

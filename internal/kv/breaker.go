@@ -3,6 +3,7 @@ package kv
 import (
 	"context"
 	"errors"
+	"os"
 	"net"
 	"strconv"
 	"sync/atomic"
@@ -157,9 +158,11 @@ func timed[T any](ctx context.Context, c *Client, req request, begun time.Time, 
 }
 
 // settle waits until the context has ended where err says that its deadline has
-// passed: a connection's deadline can come before its context's timer.
+// passed: a connection's deadline, also that of one being made, can come before
+// its context's timer.
 func settle(ctx context.Context, err error) {
-	if late, ok := ctx.Deadline(); ok && errors.Is(err, context.DeadlineExceeded) && !time.Now().Before(late) {
+	passed := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
+	if late, ok := ctx.Deadline(); ok && passed && !time.Now().Before(late) {
 		<-ctx.Done()
 	}
 }

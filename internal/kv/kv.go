@@ -387,7 +387,13 @@ func (c *Client) eval(s script, keys, args []string) rueidis.Completed {
 }
 
 // ScriptCall is one call of a script in a batch.
-type ScriptCall struct{ Keys, Args []string }
+type ScriptCall struct {
+	Keys, Args []string
+	// Whole sends the script itself and not its name, so that the calls behind it
+	// in the batch find it loaded. Without it a call that does not, and is sent
+	// again, can come after those that did because somebody loaded it meanwhile.
+	Whole bool
+}
 
 // Pipelined is how many commands are best sent at once: more would hold up the
 // calls of others, and take longer than one call may.
@@ -425,7 +431,9 @@ func (c *Client) RunBoth(ctx context.Context, first, second Script, a, b ScriptC
 func (c *Client) runMulti(ctx context.Context, s script, calls []ScriptCall) []Reply {
 	cmds := make([]rueidis.Completed, len(calls))
 	for i, call := range calls {
-		cmds[i] = c.evalsha(s, call.Keys, call.Args)
+		if cmds[i] = c.evalsha(s, call.Keys, call.Args); call.Whole {
+			cmds[i] = c.eval(s, call.Keys, call.Args)
+		}
 	}
 	replies := c.DoMulti(ctx, cmds)
 	first := slices.IndexFunc(replies, func(r Reply) bool { return isNoScript(r.Err) })

@@ -254,6 +254,40 @@ func TestScriptsSurviveScriptFlush(t *testing.T) {
 	}
 }
 
+// Whoever loads a script while a batch is on its way to a server that has
+// forgotten it: a batch that begins with the script itself keeps its order.
+func TestWholeScriptKeepsOrder(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(testenv.Context(t))
+	srv := testenv.NewRedis(t)
+	c, _ := connect(t, []string{srv.Addr()})
+	other, _ := connect(t, []string{srv.Addr()})
+	var loading sync.WaitGroup
+	loading.Go(func() {
+		for ctx.Err() == nil {
+			_ = push(ctx, other, "loaded", "x") // ctx ends
+		}
+	})
+	defer loading.Wait()
+	defer cancel()
+	for round := range 200 {
+		srv.Do(t, "SCRIPT", "FLUSH")
+		key := fmt.Sprint("batch", round)
+		batch := make([]kv.ScriptCall, 20)
+		var want []string
+		for i := range batch {
+			want = append(want, strconv.Itoa(i))
+			batch[i] = kv.ScriptCall{Keys: []string{key}, Args: []string{"1000000", want[i]}, Whole: i == 0}
+		}
+		for _, r := range c.RunMulti(ctx, kv.ListPush, batch) {
+			must(t, r.Err)
+		}
+		if got := list(t, srv, key); !slices.Equal(got, want) {
+			t.Fatalf("round %d: %v", round, got)
+		}
+	}
+}
+
 // beat is an idempotent script call.
 func beat(key string) kv.ScriptCall {
 	return kv.ScriptCall{Keys: []string{key}, Args: []string{"100000", "PUBLISH", "channel"}}

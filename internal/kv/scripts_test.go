@@ -27,7 +27,7 @@ func TestScriptsAreWholeAndSayWhetherTheyMayBeSentAgain(t *testing.T) {
 			if strings.Contains(s.body, "@include") {
 				t.Errorf("%s: an include is left", name)
 			}
-			if strings.HasPrefix(s.body, "#!lua\n") == inProcess {
+			if strings.HasPrefix(s.body, "#!lua") == inProcess {
 				t.Errorf("%s, in process %t: %q", name, inProcess, s.body[:20])
 			}
 		}

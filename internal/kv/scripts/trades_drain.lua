@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Takes the oldest trades of a list as a batch in flight, once the batches whose
 -- time is over are back.
 --

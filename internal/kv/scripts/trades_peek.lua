@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Reads the oldest trades of a list and leaves them, once the batches whose time
 -- is over are back.
 --

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Takes the oldest trade off a list, once the batches whose time is over are
 -- back.
 --

@@ -13,7 +13,7 @@
 -- ARGV[5]  PUBLISH or SPUBLISH
 -- ARGV[6]  channel of the trades
 -- ARGV[7]  channel that says that revisions began anew
--- ARGV[8…] the trades, at most 1,000; with ARGV[3], each behind its id
+-- ARGV[8…] the trades, at most 1,000; with ARGV[3], behind the ids of all of them
 -- Returns  {1, dropped, codes}  a letter for each trade: "a" added, "d" known,
 --                               "f" refused because the list is full; codes is
 --                               "" if all were added
@@ -38,42 +38,49 @@ if symbol ~= '' and known[1] ~= symbol then
   redis.call('HSET', info, 'symbol', symbol, 'count', 0)
 end
 
-local trades, codes, ids, taken = {}, {}, {}, {}
-local room = ARGV[2] == '' and tonumber(ARGV[1]) - waiting or math.huge
-local step = 1
+-- The trades are ARGV[first] to ARGV[last], unless some of them are left out.
+local trades, first, last, codes, ids = ARGV, 8, #ARGV, '', {}
+local room = ARGV[2] == '' and math.max(tonumber(ARGV[1]) - waiting, 0) or math.huge
 if window then
-  step = 2
+  local many = (last - 7) / 2
   redis.call('ZREMRANGEBYSCORE', seen, '-inf', string.format('%.0f', now - window * 1000))
-end
-for i = 7 + step, #ARGV, step do
-  local id = window and ARGV[i - 1]
-  if id and (taken[id] or redis.call('ZSCORE', seen, id)) then
-    codes[#codes + 1] = 'd'
-  elseif #trades >= room then
-    codes[#codes + 1] = 'f'
-  else
-    codes[#codes + 1] = 'a'
-    trades[#trades + 1] = ARGV[i]
-    if id then
+  local known_ids = redis.call('ZMSCORE', seen, unpack(ARGV, 8, 7 + many))
+  local stamped, letters, taken = string.format('%.0f', now), {}, {}
+  trades, first, last = {}, 1, 0
+  for i = 1, many do
+    local id = ARGV[7 + i]
+    if known_ids[i] or taken[id] then
+      letters[i] = 'd'
+    elseif last >= room then
+      letters[i] = 'f'
+    else
+      letters[i] = 'a'
+      last = last + 1
+      trades[last] = ARGV[7 + many + i]
       taken[id] = true
-      ids[#ids + 1] = string.format('%.0f', now)
-      ids[#ids + 1] = id
+      ids[2 * last - 1] = stamped
+      ids[2 * last] = id
     end
   end
+  codes = last < many and table.concat(letters) or ''
+elseif last - 7 > room then
+  codes = string.rep('a', room) .. string.rep('f', last - 7 - room)
+  last = 7 + room
 end
-if #trades == 0 then
-  return {1, 0, table.concat(codes)}
+local many = last - first + 1
+if many == 0 then
+  return {1, 0, codes}
 end
 
 local rev = KEYS[4] and string.format('%.0f', next_revision(KEYS[4], 1, ARGV[5], ARGV[7]))
-local dropped = redis.call('RPUSH', list, unpack(trades)) - tonumber(ARGV[1])
+local dropped = redis.call('RPUSH', list, unpack(trades, first, last)) - tonumber(ARGV[1])
 if dropped > 0 and ARGV[2] ~= '' then
-  shorten(info, waiting + #trades, dropped)
+  shorten(info, waiting + many, dropped)
   redis.call('LTRIM', list, dropped, -1)
 else
   dropped = 0
 end
-local count = redis.call('HINCRBY', info, 'count', #trades)
+local count = redis.call('HINCRBY', info, 'count', many)
 if window then
   redis.call('ZADD', seen, unpack(ids))
   redis.call('ZREMRANGEBYRANK', seen, 0, -tonumber(ARGV[1]) - 1)
@@ -81,7 +88,7 @@ if window then
 end
 if rev then
   redis.call('HSET', info, 'rev', rev)
-  local head = 'T ' .. rev .. ' ' .. string.format('%.0f', count - #trades + 1) .. '\n'
-  redis.call(ARGV[5], ARGV[6], head .. table.concat(trades, '\n'))
+  local head = 'T ' .. rev .. ' ' .. string.format('%.0f', count - many + 1) .. '\n'
+  redis.call(ARGV[5], ARGV[6], head .. table.concat(trades, '\n', first, last))
 end
-return {1, dropped, #trades == #codes and '' or table.concat(codes)}
+return {1, dropped, codes}

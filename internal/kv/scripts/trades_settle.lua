@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Ends a batch in flight: forgets it, or puts it back in front of its list.
 --
 -- KEYS[1]  list
