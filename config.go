@@ -199,14 +199,13 @@ func defaults() Config {
 		TradesCap:          100_000,
 		TradesBatchTimeout: time.Minute,
 		NewOrdersCap:       100_000,
+		Stablecoin:         "USDT",
+		DustLimit:          2,
 
 		OrderQueueCap:       100_000,
 		OrderQueueDeadCap:   100_000,
 		OrderQueueWindow:    10 * time.Minute,
 		OrderConfirmTimeout: time.Second,
-
-		Stablecoin:         "USDT",
-		DustLimit:          2,
 	}
 }
 

@@ -134,6 +134,7 @@ func decodeOrder(text string) (o Order, err error) {
 			}
 		}
 	}
+	o.Time = o.Time.UTC()
 	// What no submit takes was not submitted: never let it look right.
 	if name, err := o.invalid(); err != nil {
 		return Order{}, &elementError{name: name, err: err}

@@ -60,11 +60,12 @@ type OrdersCache struct {
 
 	queueOptions queue.Options
 	errors       errorQueue
-	alarms       chan struct{} // one for each that is being told
 
-	mu     sync.Mutex
-	tidied map[string]bool         // exchanges whose expired orders are being forgotten
-	queues map[string]*queue.Queue // by exchange
+	mu       sync.Mutex
+	tidied   map[string]bool         // exchanges whose expired orders are being forgotten
+	queues   map[string]*queue.Queue // by exchange
+	alarms   []GlobalError           // that are to be told
+	alarming bool                    // they are being told
 }
 
 // orderName is what identifies an order.
@@ -86,7 +87,6 @@ func newOrdersCache(cfg Config, db *kv.Client, space keys.Space, connection *obs
 			Window: cfg.OrderQueueWindow, ConfirmTimeout: cfg.OrderConfirmTimeout, Lost: fmt.Errorf("%w: %w", ErrLeaseLost, queue.ErrLost),
 		},
 		errors: errorQueue{db, cfg.ErrorQueueCap},
-		alarms: make(chan struct{}, 64),
 		queues: make(map[string]*queue.Queue),
 	}
 	c.hub = feed.NewHub(orderSource{c}, feedOptions(cfg, connection, "orders "))

@@ -181,22 +181,34 @@ func (c *OrdersCache) queueEvent(exchange string, e queue.Event, subject string,
 }
 
 // alarm tells the global error queue, behind the caller's back and as well as may
-// be: where many alarms wait already, one more says nothing new.
+// be: of many that wait the last ones are told.
 func (c *OrdersCache) alarm(message string) {
-	select {
-	case c.alarms <- struct{}{}:
-	default:
-		return
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.alarms = append(c.alarms, GlobalError{Component: "orders", Message: message, Time: time.Now().UTC()})
+	c.alarms = c.alarms[max(0, len(c.alarms)-mostAlarms):]
+	if !c.alarming {
+		c.alarming = c.kv.Background(c.tellAlarms)
 	}
-	told := func() { <-c.alarms }
-	e := GlobalError{Component: "orders", Message: message, Time: time.Now().UTC()}
-	if !c.kv.Background(func(ctx context.Context) {
-		defer told()
-		if err := c.errors.push(ctx, c.keys.GlobalError(), e); err != nil {
-			c.log.WarnContext(ctx, "the global error queue could not be told", "message", message, "error", err)
+}
+
+const mostAlarms = 64
+
+func (c *OrdersCache) tellAlarms(ctx context.Context) {
+	for {
+		c.mu.Lock()
+		list := c.alarms
+		c.alarms = nil
+		c.alarming = len(list) > 0
+		c.mu.Unlock()
+		if len(list) == 0 {
+			return
 		}
-	}) {
-		told() // the Client is closed
+		for _, e := range list {
+			if err := c.errors.push(ctx, c.keys.GlobalError(), e); err != nil {
+				c.log.WarnContext(ctx, "the global error queue could not be told", "message", e.Message, "error", err)
+			}
+		}
 	}
 }
 
