@@ -122,6 +122,27 @@ type Config struct {
 	// NewOrdersCap bounds each queue of [OrdersCache.PushOpenOrder]. Defaults to
 	// 100,000.
 	NewOrdersCap int `env:"CACHE_NEW_ORDERS_CAP"`
+	// OrderQueueOrdered makes [OrdersCache.Consume] handle the orders of each symbol
+	// one after another, in the order in which they were submitted. All programs that
+	// submit to a queue or consume it must agree: one that does not is refused.
+	// Defaults to false.
+	OrderQueueOrdered bool `env:"CACHE_ORDER_QUEUE_ORDERED"`
+	// OrderQueueCap bounds the queue of each exchange: orders that wait, that were
+	// put back and that are being handled. Defaults to 100,000.
+	OrderQueueCap int `env:"CACHE_ORDER_QUEUE_CAP"`
+	// OrderQueueDisplace makes room in a full queue by moving the oldest orders that
+	// wait to the dead letters, where the default is to refuse new ones. Defaults to
+	// false.
+	OrderQueueDisplace bool `env:"CACHE_ORDER_QUEUE_DISPLACE"`
+	// OrderQueueDeadCap is how many dead letters each queue keeps; beyond it the
+	// oldest go, which is an [EventDeadDropped]. Defaults to 100,000.
+	OrderQueueDeadCap int `env:"CACHE_ORDER_QUEUE_DEAD_CAP"`
+	// OrderQueueWindow is for how long an order's id is remembered: submitted again
+	// within it, it is not added again. Defaults to 10 min.
+	OrderQueueWindow time.Duration `env:"CACHE_ORDER_QUEUE_WINDOW"`
+	// OrderConfirmTimeout is how long a submit with [WaitReplicas] waits for them.
+	// Defaults to 1 s.
+	OrderConfirmTimeout time.Duration `env:"CACHE_ORDER_CONFIRM_TIMEOUT"`
 
 	// Stablecoin is the currency that balances are valued in. Defaults to USDT.
 	Stablecoin string `env:"CACHE_STABLECOIN"`
@@ -180,6 +201,11 @@ func defaults() Config {
 		NewOrdersCap:       100_000,
 		Stablecoin:         "USDT",
 		DustLimit:          2,
+
+		OrderQueueCap:       100_000,
+		OrderQueueDeadCap:   100_000,
+		OrderQueueWindow:    10 * time.Minute,
+		OrderConfirmTimeout: time.Second,
 	}
 }
 
@@ -295,6 +321,8 @@ func (c Config) validate() error {
 		{"CACHE_ERROR_QUEUE_CAP", c.ErrorQueueCap, 1, 100_000_000},
 		{"CACHE_TRADES_CAP", c.TradesCap, 1, 100_000_000},
 		{"CACHE_NEW_ORDERS_CAP", c.NewOrdersCap, 1, 100_000_000},
+		{"CACHE_ORDER_QUEUE_CAP", c.OrderQueueCap, 1, 100_000_000},
+		{"CACHE_ORDER_QUEUE_DEAD_CAP", c.OrderQueueDeadCap, 1, 100_000_000},
 		{"CACHE_DUST_LIMIT", c.DustLimit, 1, 1_000_000},
 	} {
 		if n.value < n.min || n.value > n.max {
@@ -319,6 +347,8 @@ func (c Config) validate() error {
 		{"CACHE_CLOCK_TOLERANCE", c.ClockTolerance, time.Millisecond, 24 * time.Hour},
 		{"CACHE_FEED_HEARTBEAT", c.FeedHeartbeat, 10 * time.Millisecond, time.Hour},
 		{"CACHE_TRADES_BATCH_TIMEOUT", c.TradesBatchTimeout, 10 * time.Millisecond, 24 * time.Hour},
+		{"CACHE_ORDER_QUEUE_WINDOW", c.OrderQueueWindow, time.Millisecond, 365 * 24 * time.Hour},
+		{"CACHE_ORDER_CONFIRM_TIMEOUT", c.OrderConfirmTimeout, time.Millisecond, time.Hour},
 	} {
 		if d.value < d.min || d.value > d.max {
 			return wrong(d.name, d.value, fmt.Sprintf("from %s to %s", d.min, d.max))

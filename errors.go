@@ -23,6 +23,14 @@ var (
 	// ErrQueueFull says that a queue holds as much as it may; nothing was added. Try
 	// again once its consumers have caught up.
 	ErrQueueFull = errors.New("queue is full")
+	// ErrUncertain says that an order was written, but that fewer replicas than
+	// demanded are known to have it: a failover may lose it. Submit it again, which
+	// cannot add it twice.
+	ErrUncertain = errors.New("uncertain: written, but not confirmed by enough replicas: submit it again")
+	// ErrLeaseLost says that the caller does not hold what it acts under: the lease
+	// is free or another's, or a delivery's time is over and the order another's.
+	// Stop what was to be done under it.
+	ErrLeaseLost = errors.New("lease lost")
 	// ErrDuplicate says that the database has such a row already; nothing was
 	// changed.
 	ErrDuplicate = errors.New("already exists")

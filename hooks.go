@@ -71,6 +71,12 @@ const (
 	EventLoadFailed                            // EventLoadFailed: the database could not be read; the cache may answer with older values.
 	EventCorrupt                               // EventCorrupt: what Redis held cannot be read; it is read anew from the database.
 	EventNotCached                             // EventNotCached: what was read from, or written to, the database could not be told to Redis.
+	EventDeadLetter                            // EventDeadLetter: an order of a queue became a dead letter.
+	EventDeadDropped                           // EventDeadDropped: so many of the oldest dead letters gave way to new ones, and are lost.
+	EventDisplaced                             // EventDisplaced: so many of the oldest orders of a full queue became dead letters.
+	EventQueueFailed                           // EventQueueFailed: a consumer could not read or settle; it goes on trying.
+	EventPartitionLost                         // EventPartitionLost: a consumer of an ordered queue lost a part of the symbols to another.
+	EventHandlerPanicked                       // EventHandlerPanicked: a handler panicked; its order is delivered again.
 )
 
 // String returns the kind in snake case: "breaker_opened".
@@ -78,6 +84,7 @@ func (k EventKind) String() string {
 	names := [...]string{
 		"", "reconnected", "breaker_opened", "breaker_closed", "near_flushed", "feed_disconnected", "feed_connected",
 		"load_failed", "corrupt", "not_cached",
+		"dead_letter", "dead_dropped", "displaced", "queue_failed", "partition_lost", "handler_panicked",
 	}
 	if k < 1 || int(k) >= len(names) {
 		return "unknown"
@@ -188,8 +195,10 @@ func (o *observer) event(kind EventKind, subject string, err error) {
 	}
 	level := slog.LevelInfo
 	switch kind {
-	case EventBreakerOpened, EventFeedDisconnected, EventLoadFailed, EventCorrupt, EventNotCached:
+	case EventBreakerOpened, EventFeedDisconnected, EventLoadFailed, EventCorrupt, EventNotCached, EventQueueFailed, EventPartitionLost:
 		level = slog.LevelWarn
+	case EventDeadLetter, EventDeadDropped, EventDisplaced, EventHandlerPanicked:
+		level = slog.LevelError
 	}
 	attrs := []slog.Attr{slog.String("subject", subject)}
 	if err != nil {

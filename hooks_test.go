@@ -19,6 +19,8 @@ func TestHookNames(t *testing.T) {
 		fulloncache.EventNearFlushed:      "near_flushed",
 		fulloncache.EventFeedDisconnected: "feed_disconnected",
 		fulloncache.EventFeedConnected:    "feed_connected",
+		fulloncache.EventDeadLetter:       "dead_letter",
+		fulloncache.EventHandlerPanicked:  "handler_panicked",
 		0:                                 "unknown",
 		-1:                                "unknown",
 		99:                                "unknown",

@@ -199,6 +199,20 @@ type number struct {
 	value *int64
 }
 
+// word is a text, with its name.
+type word struct {
+	name  string
+	value *string
+}
+
+func (o *Order) texts() []word {
+	return []word{
+		{"exchange", &o.Exchange}, {"symbol", &o.Symbol}, {"order_id", &o.ID}, {"ex_order_id", &o.ExOrderID},
+		{"order_type", &o.Type}, {"side", (*string)(&o.Side)}, {"status", (*string)(&o.Status)},
+		{"command", &o.Command}, {"reason", &o.Reason},
+	}
+}
+
 func (o *Order) ids() []number {
 	return []number{
 		{"record_id", &o.RecordID}, {"bot_id", &o.BotID}, {"uid", &o.UserID}, {"ex_id", &o.ExchangeID}, {"cat_ex_id", &o.CatExchangeID},

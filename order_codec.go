@@ -1,6 +1,7 @@
 package fulloncache
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -56,14 +57,7 @@ func parseOrder(key string, fields map[string]string) (s storedOrder, err error)
 	corrupt := func(name string, err error) (storedOrder, error) {
 		return storedOrder{}, &CorruptError{Key: key, Field: name, Err: err}
 	}
-	for _, f := range []struct {
-		name  string
-		value *string
-	}{
-		{"exchange", &s.Exchange}, {"symbol", &s.Symbol}, {"order_id", &s.ID}, {"ex_order_id", &s.ExOrderID},
-		{"order_type", &s.Type}, {"side", (*string)(&s.Side)}, {"status", (*string)(&s.Status)},
-		{"command", &s.Command}, {"reason", &s.Reason},
-	} {
+	for _, f := range s.texts() {
 		*f.value = fields[f.name]
 	}
 	for _, id := range append(s.ids(), number{"rev", &s.rev}) {
@@ -103,6 +97,96 @@ func parseOrder(key string, fields map[string]string) (s storedOrder, err error)
 		return corrupt(name, err)
 	}
 	return s, nil
+}
+
+// encode writes the order as a queue holds it: a line of JSON.
+func (o *Order) encode() string {
+	j := jsonObject{make([]byte, 0, 384)}
+	for _, t := range o.texts() {
+		j.text(t.name, *t.value, false)
+	}
+	for _, id := range o.ids() {
+		j.whole(id.name, *id.value, false)
+	}
+	j.decimal("volume", Some(o.Volume))
+	for _, n := range o.numbers() {
+		j.decimal(n.name, *n.value)
+	}
+	j.flag("futures", o.Futures)
+	j.text("time", formatTime(o.Time), true)
+	return j.String()
+}
+
+// decodeOrder reads what encode writes, and any other JSON of the same. Its errors
+// name the field where one is to blame.
+func decodeOrder(text string) (o Order, err error) {
+	if !o.quick(text) {
+		o = Order{}
+		var fields map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(text), &fields); err != nil {
+			return Order{}, err
+		}
+		for name, value := range fields {
+			if to := o.field(name); to != nil {
+				if err := json.Unmarshal(value, to); err != nil {
+					return Order{}, &elementError{name: name, err: err}
+				}
+			}
+		}
+	}
+	o.Time = o.Time.UTC()
+	// What no submit takes was not submitted: never let it look right.
+	if name, err := o.invalid(); err != nil {
+		return Order{}, &elementError{name: name, err: err}
+	}
+	return o, nil
+}
+
+// quick reads what encode writes; it reports false for everything else.
+func (o *Order) quick(text string) bool {
+	r := jsonReader{s: text}
+	for _, t := range o.texts() {
+		*t.value = r.text(t.name)
+	}
+	for _, id := range o.ids() {
+		*id.value = r.whole(id.name)
+	}
+	o.Volume = r.decimal("volume").Decimal
+	for _, n := range o.numbers() {
+		*n.value = r.decimal(n.name)
+	}
+	o.Futures = r.flag("futures")
+	var err error
+	o.Time, err = parseTime(r.text("time"))
+	return err == nil && r.done()
+}
+
+// field returns where a field of a name is kept; nil if there is none.
+func (o *Order) field(name string) any {
+	for _, t := range o.texts() {
+		if t.name == name {
+			return t.value
+		}
+	}
+	for _, id := range o.ids() {
+		if id.name == name {
+			return id.value
+		}
+	}
+	for _, n := range o.numbers() {
+		if n.name == name {
+			return n.value
+		}
+	}
+	switch name {
+	case "volume":
+		return &o.Volume
+	case "futures":
+		return &o.Futures
+	case "time":
+		return &o.Time
+	}
+	return nil
 }
 
 // Messages on the channels of orders, as the scripts write them:

@@ -1,6 +1,7 @@
 package fulloncache
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/fullon/fulloncache/internal/queue"
 )
 
 // anyText is what the database can hold, at least as long as that.
@@ -231,6 +234,84 @@ func FuzzParseOrder(f *testing.F) {
 		again, err := parseOrder("k", orderFields(got))
 		if err != nil || !sameOrder(got, again) {
 			t.Fatalf("%+v became %+v, %v", got, again, err)
+		}
+	})
+}
+
+// What is queued is read as it was, by the quick way and by the other.
+func TestQueuedOrderRoundTrip(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		in := anyOrder.Draw(t, "order").Order
+		text := in.encode()
+		out, err := decodeOrder(text)
+		if err != nil || !in.Equal(out) || !out.Cached.IsZero() || out.Time.Location() != time.UTC {
+			t.Fatalf("%s: %+v became %+v, %v", text, in, out, err)
+		}
+		slow := strings.Replace(text, "{", `{ "of a later version": {}, `, 1)
+		if out, err = decodeOrder(slow); err != nil || !in.Equal(out) || out.Time.Location() != time.UTC {
+			t.Fatalf("%s: %+v became %+v, %v", slow, in, out, err)
+		}
+		// As a program in another language would write it.
+		in.Time, in.Cached = in.Time.UTC(), time.Time{} // JSON knows no offsets of seconds
+		foreign, err := json.Marshal(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, err = decodeOrder(string(foreign)); err != nil || !in.Equal(out) {
+			t.Fatalf("%s: %+v became %+v, %v", foreign, in, out, err)
+		}
+	})
+	// The quick way is taken: nothing but the record is allocated.
+	o := goodOrder().Order
+	if text := o.encode(); !new(Order).quick(text) {
+		t.Errorf("%s is read the slow way", text)
+	}
+}
+
+// A message that no submit makes is no order.
+func TestQueuedOrderRefuses(t *testing.T) {
+	t.Parallel()
+	o := goodOrder().Order
+	good := queue.Message{ID: o.ID, Key: o.Symbol, Body: o.encode()}
+	if got, err := queuedOrder(o.Exchange, good); err != nil || !got.Equal(Order{
+		Market: o.Market, ID: o.ID, ExOrderID: o.ExOrderID, RecordID: 1, Type: o.Type, Side: o.Side, Volume: o.Volume,
+		FinalVolume: o.FinalVolume, Price: o.Price, Futures: true, Status: o.Status, Time: o.Time,
+	}) {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	for want, spoil := range map[string]func(m *queue.Message){
+		`order_id "o-1" under the id "x"`:     func(m *queue.Message) { m.ID = "x" },
+		`symbol "BTC/USD" under the key "x"`:  func(m *queue.Message) { m.Key = "x" },
+		"unexpected end":                      func(m *queue.Message) { m.Body = "" },
+		`exchange "other" in the queue of "k`: func(m *queue.Message) { m.Body = strings.Replace(m.Body, "kraken", "other", 1) },
+	} {
+		m := good
+		spoil(&m)
+		if got, err := queuedOrder(o.Exchange, m); err == nil || !strings.Contains(err.Error(), want) || !got.Equal(Order{}) {
+			t.Errorf("got %+v, %v, want one that mentions %s", got, err, want)
+		}
+	}
+}
+
+func FuzzDecodeOrder(f *testing.F) {
+	o := goodOrder().Order
+	good := o.encode()
+	f.Add(good)
+	for _, s := range []string{"", "{}", `{"exchange":"x"}`, strings.Replace(good, `"volume":2`, `"volume":"1e-3"`, 1), strings.Replace(good, "{", `{"x":{},`, 1)} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		got, err := decodeOrder(text)
+		if err != nil {
+			if !got.Equal(Order{}) {
+				t.Fatalf("%q: %+v, %v", text, got, err)
+			}
+			return
+		}
+		again, err := decodeOrder(got.encode())
+		if err != nil || !got.Equal(again) {
+			t.Fatalf("%q: %+v became %+v, %v", text, got, again, err)
 		}
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/fullon/fulloncache/internal/feed"
 	"github.com/fullon/fulloncache/internal/keys"
 	"github.com/fullon/fulloncache/internal/kv"
+	"github.com/fullon/fulloncache/internal/queue"
 )
 
 // OrdersCache holds the orders of all bots as they are now, and queues of ids of
@@ -57,8 +58,14 @@ type OrdersCache struct {
 	final     time.Duration
 	hub       *feed.Hub[orderName, storedOrder]
 
-	mu     sync.Mutex
-	tidied map[string]bool // exchanges whose expired orders are being forgotten
+	queueOptions queue.Options
+	errors       errorQueue
+
+	mu       sync.Mutex
+	tidied   map[string]bool         // exchanges whose expired orders are being forgotten
+	queues   map[string]*queue.Queue // by exchange
+	alarms   []GlobalError           // that are to be told
+	alarming bool                    // they are being told
 }
 
 // orderName is what identifies an order.
@@ -74,6 +81,13 @@ func newOrdersCache(cfg Config, db *kv.Client, space keys.Space, connection *obs
 		cancelled: cfg.TTLOrder,
 		final:     cfg.TTLOrderFinal,
 		tidied:    make(map[string]bool),
+
+		queueOptions: queue.Options{
+			Ordered: cfg.OrderQueueOrdered, Cap: cfg.OrderQueueCap, Displace: cfg.OrderQueueDisplace, DeadCap: cfg.OrderQueueDeadCap,
+			Window: cfg.OrderQueueWindow, ConfirmTimeout: cfg.OrderConfirmTimeout, Lost: fmt.Errorf("%w: %w", ErrLeaseLost, queue.ErrLost),
+		},
+		errors: errorQueue{db, cfg.ErrorQueueCap},
+		queues: make(map[string]*queue.Queue),
 	}
 	c.hub = feed.NewHub(orderSource{c}, feedOptions(cfg, connection, "orders "))
 	return c

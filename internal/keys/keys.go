@@ -198,6 +198,13 @@ func (s Space) TradeStatus() string { return s.prefix + "trade_status" }
 // Hash: a user as User names it → time. No TTL.
 func (s Space) UserTradeStatus() string { return s.prefix + "user_trade_status" }
 
+// Block is the right to trade a market, and who has it.
+// Hash: symbol holder token since until, and holds, each part of which has an end
+// of its own. TTL until the last of them.
+func (s Space) Block(exchange, symbol string) string {
+	return s.tagged("block_exchange:", exchange, ":"+Symbol(symbol))
+}
+
 // OrderChannel carries the changes of one order.
 func (s Space) OrderChannel(exchange, id string) string { return s.db + s.OrderStatus(exchange, id) }
 
@@ -249,6 +256,11 @@ func (q Queue) Dead() string { return string(q) + ":dead" }
 // Seen is the ids that were submitted of late.
 // Sorted set: id → until when it counts, microseconds. TTL: the longest window.
 func (q Queue) Seen() string { return string(q) + ":seen" }
+
+// Use is how the queue is used: with partitions, or without.
+// String: "ordered" or "plain". TTL a minute beyond the last sign of life of those
+// who use it.
+func (q Queue) Use() string { return string(q) + ":use" }
 
 // Leases is who holds the partitions of an ordered queue.
 // Hash: partition → "token until kind consumer", "token" → the last token, at

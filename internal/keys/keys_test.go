@@ -59,6 +59,7 @@ func names(s keys.Space) map[string]string {
 		"OrderQueueDead":       s.OrderQueue("kraken").Dead(),
 		"OrderQueueSeen":       s.OrderQueue("kraken").Seen(),
 		"OrderQueueLeases":     s.OrderQueue("kraken").Leases(),
+		"OrderQueueUse":        s.OrderQueue("kraken").Use(),
 	}
 }
 
@@ -115,6 +116,7 @@ func TestGolden(t *testing.T) {
 			"OrderQueueDead":       "order_queue:kraken:dead",
 			"OrderQueueSeen":       "order_queue:kraken:seen",
 			"OrderQueueLeases":     "order_queue:kraken:leases",
+			"OrderQueueUse":        "order_queue:kraken:use",
 		}},
 		{"cluster", keys.New("", 0, true), map[string]string{
 			"Ticker":               "tickers:{kraken}:BTCUSD",
@@ -161,6 +163,7 @@ func TestGolden(t *testing.T) {
 			"OrderQueueDead":       "order_queue:{kraken}:dead",
 			"OrderQueueSeen":       "order_queue:{kraken}:seen",
 			"OrderQueueLeases":     "order_queue:{kraken}:leases",
+			"OrderQueueUse":        "order_queue:{kraken}:use",
 		}},
 		{"prefix and database", keys.New("prod.eu", 7, false), map[string]string{
 			"Ticker":               "prod.eu:tickers:kraken:BTCUSD",
@@ -207,6 +210,7 @@ func TestGolden(t *testing.T) {
 			"OrderQueueDead":       "prod.eu:order_queue:kraken:dead",
 			"OrderQueueSeen":       "prod.eu:order_queue:kraken:seen",
 			"OrderQueueLeases":     "prod.eu:order_queue:kraken:leases",
+			"OrderQueueUse":        "prod.eu:order_queue:kraken:use",
 		}},
 		{"prefix in a cluster", keys.New("prod", 0, true), map[string]string{
 			"Ticker":               "prod:tickers:{kraken}:BTCUSD",
@@ -253,6 +257,7 @@ func TestGolden(t *testing.T) {
 			"OrderQueueDead":       "prod:order_queue:{kraken}:dead",
 			"OrderQueueSeen":       "prod:order_queue:{kraken}:seen",
 			"OrderQueueLeases":     "prod:order_queue:{kraken}:leases",
+			"OrderQueueUse":        "prod:order_queue:{kraken}:use",
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

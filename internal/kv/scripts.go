@@ -41,6 +41,7 @@ const (
 	AsideWrite      Script = "aside_write"
 	AsideInvalidate Script = "aside_invalidate"
 
+	QueueUse     Script = "queue_use"
 	QueueSubmit  Script = "queue_submit"
 	QueueAck     Script = "queue_ack"
 	QueueSettle  Script = "queue_settle"

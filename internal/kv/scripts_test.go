@@ -12,7 +12,7 @@ func TestScriptsAreWholeAndSayWhetherTheyMayBeSentAgain(t *testing.T) {
 		ListAppend: false, TimeSet: true, HashDelete: false, OrderWrite: true, OrderDelete: false,
 		TradesPush: false, TradesPeek: true, TradesDrain: true, TradesSettle: false, TradesPop: false,
 		AsideGeneration: true, AsideClaim: true, AsideFill: true, AsideFail: true, AsideWrite: true, AsideInvalidate: true,
-		QueueSubmit: true, QueueAck: false, QueueSettle: false, QueueClaim: false, QueueLease: true, QueueRead: true, QueueRequeue: false,
+		QueueUse: true, QueueSubmit: true, QueueAck: false, QueueSettle: false, QueueClaim: false, QueueLease: true, QueueRead: true, QueueRequeue: false,
 	}
 	for _, inProcess := range []bool{false, true} {
 		scripts := loadScripts(inProcess)

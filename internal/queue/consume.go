@@ -145,6 +145,7 @@ func (c *consumer) run(ctx context.Context) error {
 	for range c.opt.Concurrency {
 		c.workers.Go(c.worker)
 	}
+	readers.Go(func() { c.keepUse(reading) })
 	var leave context.CancelFunc
 	if c.q.opt.Ordered {
 		var leasing context.Context
@@ -168,14 +169,14 @@ func (c *consumer) run(ctx context.Context) error {
 	c.mu.Lock()
 	c.work.Broadcast()
 	c.mu.Unlock()
-	patience := time.AfterFunc(c.opt.StopTimeout, func() { end(ErrLost) })
+	patience := time.AfterFunc(c.opt.StopTimeout, func() { end(c.q.opt.Lost) })
 	defer patience.Stop()
 	late := time.AfterFunc(2*c.opt.StopTimeout, giveUp)
 	defer late.Stop()
 	watch.Go(func() {
 		select {
 		case <-c.q.db.Done():
-			end(ErrLost)
+			end(c.q.opt.Lost)
 			giveUp()
 		case <-watched.Done():
 		}
@@ -192,6 +193,30 @@ func (c *consumer) run(ctx context.Context) error {
 	watch.Wait()
 	c.leave(settling)
 	return err
+}
+
+// keepUse says again and again how the queue is used, and ends the consumer if
+// others use it otherwise.
+func (c *consumer) keepUse(ctx context.Context) {
+	t := trier{c: c}
+	for {
+		err := c.q.use(ctx)
+		if errors.Is(err, ErrInvalid) {
+			c.fail(fmt.Errorf("consume: %w", err))
+			return
+		}
+		if !t.goOn(ctx, err) {
+			return
+		}
+		if err != nil {
+			continue
+		}
+		select {
+		case <-time.After(useEvery):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // fail ends the consumer.
@@ -380,7 +405,7 @@ func (c *consumer) advance(d *Delivery) {
 func (c *consumer) drop(d *Delivery) {
 	d.over = true
 	if d.state == running {
-		d.cancel(ErrLost)
+		d.cancel(c.q.opt.Lost)
 	}
 }
 

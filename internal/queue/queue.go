@@ -23,8 +23,8 @@ var (
 	// ErrFull says that the queue holds as many messages as it may; the message was
 	// not added.
 	ErrFull = errors.New("queue is full")
-	// ErrFenced says that the fence does not hold the token: nothing was added.
-	ErrFenced = errors.New("fenced off: the fence holds another token")
+	// ErrFenced says that the lease is not held under the token: nothing was added.
+	ErrFenced = errors.New("fenced off: the lease is free, or held under another token")
 	// ErrLost says that the delivery is not the caller's any more: its time was
 	// over, its partition was taken over, or it was settled elsewhere. The message is
 	// handled again, if it was not settled.
@@ -93,6 +93,9 @@ type Options struct {
 	Window time.Duration
 	// ConfirmTimeout is how long a submit waits for replicas. Defaults to 1 s.
 	ConfirmTimeout time.Duration
+	// Lost is the cause with which the context of a handler ends whose delivery is
+	// lost. It matches [ErrLost]. Defaults to it.
+	Lost error
 	// OnEvent must not block. Defaults to nothing.
 	OnEvent func(e Event, subject string, err error)
 }
@@ -123,6 +126,9 @@ func New(db *kv.Client, names keys.Queue, opt Options) (*Queue, error) {
 	orDefault(&opt.DeadCap, 100_000)
 	orDefault(&opt.Window, 10*time.Minute)
 	orDefault(&opt.ConfirmTimeout, time.Second)
+	if opt.Lost == nil {
+		opt.Lost = ErrLost
+	}
 	if opt.OnEvent == nil {
 		opt.OnEvent = func(Event, string, error) {}
 	}
@@ -152,13 +158,14 @@ func PartitionOf(key string) int {
 }
 
 // failed maps an error of the server: one that says that a key is of another type
-// names the key.
-func (q *Queue) failed(ctx context.Context, err error) error {
+// names the key, one of the queue's or a lease.
+func (q *Queue) failed(ctx context.Context, err error, leases ...string) error {
 	if !kv.IsWrongType(err) {
 		return err
 	}
-	names := append([]string{q.keys.Delayed(), q.keys.Seen(), q.keys.Dead(), q.keys.Leases()}, q.streams...)
-	kinds := append([]string{"zset", "zset", "stream", "hash"}, slices.Repeat([]string{"stream"}, len(q.streams))...)
+	names := append([]string{q.keys.Delayed(), q.keys.Seen(), q.keys.Dead(), q.keys.Leases(), q.keys.Use()}, q.streams...)
+	kinds := append([]string{"zset", "zset", "stream", "hash", "string"}, slices.Repeat([]string{"stream"}, len(q.streams))...)
+	names, kinds = append(names, leases...), append(kinds, slices.Repeat([]string{"hash"}, len(leases))...)
 	cmds := make([]rueidis.Completed, len(names))
 	for i, name := range names {
 		cmds[i] = q.db.B().Type().Key(name).Build()
@@ -168,7 +175,43 @@ func (q *Queue) failed(ctx context.Context, err error) error {
 			return &CorruptError{names[i], fmt.Errorf("it is a %s, not a %s: remove it: %w", kind, kinds[i], err)}
 		}
 	}
-	return &CorruptError{string(q.keys), err} // mended meanwhile, or a fence
+	return &CorruptError{string(q.keys), err} // mended meanwhile
+}
+
+// errOtherUse is what a script says of a queue that is not marked as used like this.
+var errOtherUse = errors.New("the queue is used otherwise")
+
+// usage is how this queue is used.
+func (q *Queue) usage() string {
+	if q.opt.Ordered {
+		return "ordered"
+	}
+	return "plain"
+}
+
+// useFor is how long it is known how a queue is used, beyond the last who used it
+// like this; useEvery is how often consumers say so.
+const useFor, useEvery = time.Minute, time.Second
+
+// use says how this queue is used. Otherwise its messages would wait for consumers
+// that look elsewhere. It fails if others use it otherwise.
+func (q *Queue) use(ctx context.Context) error {
+	names := []string{q.keys.Use()}
+	if q.opt.Ordered {
+		names = append(names, q.keys.Stream())
+	} else {
+		for i := range Partitions {
+			names = append(names, q.keys.Partition(i))
+		}
+	}
+	msg, err := q.db.Run(ctx, kv.QueueUse, names, []string{q.usage(), millis(useFor)})
+	if err != nil {
+		return q.failed(ctx, err)
+	}
+	if answer, _ := msg.AsIntSlice(); answer[0] == 0 { // our script returns two
+		return fmt.Errorf("%w: queue %s is not %s: others use it otherwise, or have left %d messages in it", ErrInvalid, q.keys, q.usage(), answer[1])
+	}
+	return nil
 }
 
 func micros(d time.Duration) string { return strconv.FormatInt(d.Microseconds(), 10) }

@@ -286,7 +286,7 @@ func (c *consumer) deadlines(now time.Time) {
 		case d.state == buffered && d.part == nil && now.Sub(d.touched) > c.opt.Visibility/3:
 			c.returnLocked(d)
 		case d.state == running && now.After(d.until):
-			d.cancel(ErrLost)
+			d.cancel(c.q.opt.Lost)
 			// While the lease is held nobody else has the message, so its handler is
 			// waited for, but not for ever.
 			if d.part != nil && now.After(d.until.Add(c.opt.Visibility)) && !slices.Contains(overdue, d.part) {

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -21,13 +22,13 @@ type Message struct {
 	Body string
 }
 
-// Fence is what must be so for a submit to be done. Its key shares the queue's
-// hash tag.
+// Fence is a lease that must be held for a submit to be done. Its key, a hash of
+// symbol, token and until, shares the queue's hash tag.
 type Fence struct {
 	Key string
-	// Field is the field of a hash, or empty if the key is a string.
-	Field string
-	// Token is what it must hold.
+	// Symbol is whose lease it is.
+	Symbol string
+	// Token is under which it must be held.
 	Token string
 }
 
@@ -50,8 +51,11 @@ type Result struct {
 }
 
 // most is how many messages or operations one script call has: Lua's stack and
-// the time that others wait bound it.
-const most = 500
+// the time that others wait bound it. atOnce is how many calls are sent at once.
+const (
+	most   = 500
+	atOnce = 16
+)
 
 // Submit adds a message. Whatever the error, it may be submitted again.
 func (q *Queue) Submit(ctx context.Context, m Message, d Demands) (Result, error) {
@@ -68,6 +72,28 @@ func (q *Queue) SubmitMany(ctx context.Context, messages []Message, d Demands) (
 	if err := q.check(messages, d); err != nil {
 		return nil, err
 	}
+	results := make([]Result, 0, len(messages))
+	var uncertain error
+	for some := range slices.Chunk(messages, atOnce*most) {
+		part, err := q.submitSome(ctx, some, d)
+		if errors.Is(err, errOtherUse) {
+			if err = q.use(ctx); err == nil {
+				part, err = q.submitSome(ctx, some, d)
+			}
+		}
+		if part == nil && err != nil {
+			return nil, err
+		}
+		results = append(results, part...)
+		if err != nil {
+			uncertain = err
+		}
+	}
+	return results, uncertain
+}
+
+// submitSome returns results, beside an UncertainError too.
+func (q *Queue) submitSome(ctx context.Context, messages []Message, d Demands) ([]Result, error) {
 	var calls []kv.ScriptCall
 	for some := range slices.Chunk(messages, most) {
 		calls = append(calls, q.submission(some, d.Fence))
@@ -89,7 +115,7 @@ func (q *Queue) SubmitMany(ctx context.Context, messages []Message, d Demands) (
 	results := make([]Result, 0, len(messages))
 	for _, r := range replies {
 		var err error
-		if results, err = q.submitted(ctx, r, results); err != nil {
+		if results, err = q.submitted(ctx, r, d.Fence, results); err != nil {
 			return nil, err
 		}
 	}
@@ -103,8 +129,8 @@ func (q *Queue) check(messages []Message, d Demands) error {
 	if d.WaitReplicas > 0 && q.db.InProcess() {
 		return fmt.Errorf("%w: the in-process server has no replicas", ErrUnsupported)
 	}
-	if d.Fence != nil && (d.Fence.Key == "" || d.Fence.Token == "") {
-		return fmt.Errorf("%w: a fence needs a key and a token", ErrInvalid)
+	if d.Fence != nil && (d.Fence.Key == "" || d.Fence.Symbol == "" || d.Fence.Token == "") {
+		return fmt.Errorf("%w: a fence needs a key, a symbol and a token", ErrInvalid)
 	}
 	for _, m := range messages {
 		switch {
@@ -120,18 +146,18 @@ func (q *Queue) check(messages []Message, d Demands) error {
 }
 
 func (q *Queue) submission(messages []Message, f *Fence) kv.ScriptCall {
-	policy, token, field := "refuse", "", ""
+	policy, token, symbol := "refuse", "", ""
 	if q.opt.Displace {
 		policy = "displace"
 	}
-	names := append(make([]string, 0, len(q.streams)+3), q.keys.Seen(), q.keys.Dead())
+	names := append(make([]string, 0, len(q.streams)+4), q.keys.Seen(), q.keys.Dead(), q.keys.Use())
 	names = append(names, q.streams...)
 	if f != nil {
-		token, field = f.Token, f.Field
+		token, symbol = f.Token, f.Symbol
 		names = append(names, f.Key)
 	}
-	args := append(make([]string, 0, 8+4*len(messages)), strconv.Itoa(len(q.streams)), strconv.Itoa(q.opt.Cap), policy,
-		strconv.Itoa(q.opt.DeadCap), micros(q.opt.Window), group, token, field)
+	args := append(make([]string, 0, 9+4*len(messages)), strconv.Itoa(len(q.streams)), strconv.Itoa(q.opt.Cap), policy,
+		strconv.Itoa(q.opt.DeadCap), micros(q.opt.Window), group, token, symbol, q.usage())
 	for _, m := range messages {
 		stream := "1"
 		if q.opt.Ordered {
@@ -143,14 +169,21 @@ func (q *Queue) submission(messages []Message, f *Fence) kv.ScriptCall {
 }
 
 // submitted appends the results of one script call.
-func (q *Queue) submitted(ctx context.Context, r kv.Reply, results []Result) ([]Result, error) {
+func (q *Queue) submitted(ctx context.Context, r kv.Reply, f *Fence, results []Result) ([]Result, error) {
 	if r.Err != nil {
-		return nil, fmt.Errorf("submit to %s: %w", q.keys, q.failed(ctx, r.Err))
+		var leases []string
+		if f != nil {
+			leases = []string{f.Key}
+		}
+		return nil, fmt.Errorf("submit to %s: %w", q.keys, q.failed(ctx, r.Err, leases...))
 	}
 	list, _ := r.Msg.ToArray() // our script returns one
-	if whole(&list[0]) < 0 {
+	switch whole(&list[0]) {
+	case -1:
 		held, _ := list[1].ToString() // it is text
 		return nil, fmt.Errorf("submit to %s: %w: %q", q.keys, ErrFenced, held)
+	case -2:
+		return nil, errOtherUse
 	}
 	q.dropped(whole(&list[0]))
 	if n := whole(&list[1]); n > 0 {

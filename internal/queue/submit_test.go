@@ -175,37 +175,34 @@ func TestFullQueueDisplacesTheOldestThatWait(t *testing.T) {
 func TestFenceIsComparedWithTheSubmit(t *testing.T) {
 	conformance(t, func(s *suite, db *kv.Client) {
 		q := s.queue(db, queue.Options{})
-		fence := s.space.Prefix() + "fence:kraken"
-		if s.opt.Cluster {
-			fence = s.space.Prefix() + "fence:{kraken}"
-		}
+		key := s.space.Block("kraken", "BTC/USD")
+		fence := &queue.Fence{Key: key, Symbol: "BTC/USD", Token: "7"}
+		later, earlier := "2999-01-01T00:00:00.000000000Z", "2001-01-01T00:00:00.000000000Z"
 		for _, c := range []struct {
-			field, set string
-			want       error
+			lease []string
+			held  string
+			want  error
 		}{
-			{"", "", queue.ErrFenced},
-			{"", "6", queue.ErrFenced},
-			{"", "8", queue.ErrFenced},
-			{"", "7", nil},
-			{"token", "", queue.ErrFenced},
-			{"token", "8", queue.ErrFenced},
-			{"token", "7", nil},
+			{nil, "", queue.ErrFenced},
+			{[]string{"symbol", "BTC/USD", "token", "8", "until", later}, "8", queue.ErrFenced},
+			{[]string{"symbol", "BTC/USD", "token", "7", "until", earlier}, "", queue.ErrFenced},
+			{[]string{"symbol", "BTC/USD", "token", "7"}, "", queue.ErrFenced},
+			{[]string{"symbol", "BTC/USD", "until", later}, "", queue.ErrFenced},
+			{[]string{"symbol", "BTCUSD", "token", "7", "until", later}, "", queue.ErrFenced},
+			{[]string{"token", "7", "until", later}, "", queue.ErrFenced},
+			{[]string{"symbol", "BTC/USD", "token", "7", "until", later}, "", nil},
 		} {
-			s.do(db, "DEL", fence)
+			s.do(db, "DEL", key)
 			s.do(db, "DEL", s.keys.Stream(), s.keys.Seen())
-			switch {
-			case c.set == "":
-			case c.field == "":
-				s.do(db, "SET", fence, c.set)
-			default:
-				s.do(db, "HSET", fence, c.field, c.set)
+			if c.lease != nil {
+				s.do(db, append([]string{"HSET", key}, c.lease...)...)
 			}
-			_, err := q.Submit(s.ctx, msg(1), queue.Demands{Fence: &queue.Fence{Key: fence, Field: c.field, Token: "7"}})
+			_, err := q.Submit(s.ctx, msg(1), queue.Demands{Fence: fence})
 			if !errors.Is(err, c.want) {
 				s.Errorf("%+v: %v", c, err)
 			}
-			if c.want != nil && !strings.Contains(err.Error(), fmt.Sprintf("%q", c.set)) {
-				s.Errorf("%v does not say %q", err, c.set)
+			if c.want != nil && !strings.Contains(err.Error(), fmt.Sprintf("%q", c.held)) {
+				s.Errorf("%v does not say %q", err, c.held)
 			}
 			st, err := q.Stats(s.ctx)
 			must(s, err)
@@ -213,13 +210,13 @@ func TestFenceIsComparedWithTheSubmit(t *testing.T) {
 				s.Errorf("%+v: %+v", c, st)
 			}
 		}
-		// A fence of another type.
-		s.do(db, "DEL", fence)
-		s.do(db, "RPUSH", fence, "x")
-		_, err := q.Submit(s.ctx, msg(2), queue.Demands{Fence: &queue.Fence{Key: fence, Token: "7"}})
+		// A lease of another type.
+		s.do(db, "DEL", key)
+		s.do(db, "RPUSH", key, "x")
+		_, err := q.Submit(s.ctx, msg(2), queue.Demands{Fence: fence})
 		var corrupt *queue.CorruptError
-		if !errors.As(err, &corrupt) {
-			s.Errorf("a list as fence: %v", err)
+		if !errors.As(err, &corrupt) || corrupt.Key != key {
+			s.Errorf("a list as lease: %v", err)
 		}
 	})
 }
@@ -233,7 +230,7 @@ func TestUnusableInputIsRefused(t *testing.T) {
 		"has a key":                 submitErr(s, plain, queue.Message{ID: "i", Key: "k"}, queue.Demands{}),
 		"needs a key":               submitErr(s, ordered, queue.Message{ID: "i"}, queue.Demands{}),
 		"WaitReplicas -1":           submitErr(s, plain, msg(1), queue.Demands{WaitReplicas: -1}),
-		"needs a key and a token":   submitErr(s, plain, msg(1), queue.Demands{Fence: &queue.Fence{Key: "k"}}),
+		"a symbol and a token":      submitErr(s, plain, msg(1), queue.Demands{Fence: &queue.Fence{Key: "k"}}),
 		"must not be negative":      newErr(db, s, queue.Options{Cap: -1}),
 		"no option may be negative": plain.Consume(s.ctx, queue.ConsumeOptions{Poll: -1}, nil),
 	} {
@@ -481,5 +478,49 @@ func TestWrongTypesAreNamed(t *testing.T) {
 		if cause := errors.Unwrap(corrupt); !strings.Contains(corrupt.Error(), names.Leases()) || !strings.Contains(cause.Error(), "WRONGTYPE") {
 			s.Errorf("%v does not name the key and the cause", corrupt)
 		}
+	})
+}
+
+// A queue is ordered for all who use it, or for nobody: else messages would wait
+// where no consumer looks.
+func TestQueueIsUsedInOneWay(t *testing.T) {
+	conformance(t, func(s *suite, db *kv.Client) {
+		plain, ordered := s.queue(db, queue.Options{}), s.queue(db, queue.Options{Ordered: true})
+		keyed := queue.Message{ID: "keyed", Key: "a", Body: "b"}
+		refused := func(err error, mentions string) {
+			s.Helper()
+			if !errors.Is(err, queue.ErrInvalid) || !strings.Contains(err.Error(), mentions) {
+				s.Fatalf("%v, want one that mentions %q", err, mentions)
+			}
+		}
+		s.submit(plain, msg(1))
+		refused(submitErr(s, ordered, keyed, queue.Demands{}), "is not ordered: others use it otherwise, or have left 1 messages")
+		refused(ordered.Consume(s.ctx, queue.ConsumeOptions{}, nil), "is not ordered")
+		// Those who used it are gone, but a message is left.
+		s.do(db, "DEL", s.keys.Use())
+		refused(submitErr(s, ordered, keyed, queue.Demands{}), "left 1 messages")
+		var got record
+		stop := s.consume(plain, queue.ConsumeOptions{}, func(_ context.Context, d *queue.Delivery) error {
+			got.add(d.ID)
+			return nil
+		})
+		got.await(s, 1)
+		s.empty(plain)
+		// A consumer is at it.
+		refused(submitErr(s, ordered, keyed, queue.Demands{}), "is not ordered")
+		must(s, stop())
+		s.do(db, "DEL", s.keys.Use())
+		s.submit(ordered, keyed)
+		refused(submitErr(s, plain, msg(2), queue.Demands{}), "is not plain")
+		// One that is at it when others take it over ends.
+		s.do(db, "DEL", s.keys.Partition(queue.PartitionOf("a")), s.keys.Use())
+		result := make(chan error, 1)
+		go func() { result <- plain.Consume(s.ctx, queue.ConsumeOptions{}, nil) }()
+		testenv.Eventually(s, "a mark", func() (bool, string) {
+			use := s.do(db, "GET", s.keys.Use())
+			return use == "plain", use
+		})
+		s.do(db, "SET", s.keys.Use(), "ordered")
+		refused(<-result, "is not plain")
 	})
 }

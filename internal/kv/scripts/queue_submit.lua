@@ -1,38 +1,41 @@
 #!lua
 -- Adds messages to a queue, in the order given, but those that were added within
--- the window. Nothing is added if the fence does not hold the token.
+-- the window. Nothing is added if the lease is not held under the token, or if
+-- others use the queue in another way.
 --
 -- KEYS[1]    the ids of the window     sorted set: id → when it ends, microseconds
 -- KEYS[2]    the dead letters          stream
--- KEYS[3…]   the queue's streams       one, or one per partition
--- KEYS[last] the fence                 string, or hash; only with a token
+-- KEYS[3]    how the queue is used     string
+-- KEYS[4…]   the queue's streams       one, or one per partition
+-- KEYS[last] the lease                 hash: symbol, token, until; only with a token
 -- ARGV[1]    how many streams
 -- ARGV[2]    how many messages they may hold together
 -- ARGV[3]    "refuse" what is beyond, or "displace" the oldest that wait
 -- ARGV[4]    how many dead letters there may be
 -- ARGV[5]    the window, microseconds
 -- ARGV[6]    the consumers' group
--- ARGV[7]    the fence's token, or ""
--- ARGV[8]    the fence's field that holds it, or "" if it is a string
--- ARGV[9…]   four for each message: its stream, from 1; id; key ("" where there are
+-- ARGV[7]    the lease's token, or ""
+-- ARGV[8]    the lease's symbol
+-- ARGV[9]    how the caller uses the queue
+-- ARGV[10…]  four for each message: its stream, from 1; id; key ("" where there are
 --            no partitions); body
 -- Returns    {dead letters that gave way, messages displaced, for each message 1
 --            added, 2 added before, 3 refused: full}
---            or {-1, what the fence holds or ""}
+--            or {-1, the token of the lease, or "" if nobody has it}
+--            or {-2, how the queue is used or ""}
 -- Retry: safe (what was added is then found within the window)
 
 -- @include clock
 -- @include bury
 
 local streams, cap, window = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[5])
+local use = redis.call('GET', KEYS[3])
+if use ~= ARGV[9] then
+  return {-2, use or ''}
+end
 if ARGV[7] ~= '' then
-  local fence = KEYS[3 + streams]
-  local held
-  if ARGV[8] == '' then
-    held = redis.call('GET', fence)
-  else
-    held = redis.call('HGET', fence, ARGV[8])
-  end
+  local lease = redis.call('HMGET', KEYS[4 + streams], 'symbol', 'token', 'until')
+  local held = lease[1] == ARGV[8] and lease[3] and lease[3] > stamp(now) and lease[2]
   if held ~= ARGV[7] then
     return {-1, held or ''}
   end
@@ -40,7 +43,7 @@ end
 
 local length = 0
 for i = 1, streams do
-  length = length + redis.call('XLEN', KEYS[2 + i])
+  length = length + redis.call('XLEN', KEYS[3 + i])
 end
 
 -- older tells the order of two stream ids, far enough for finding the oldest.
@@ -58,7 +61,7 @@ local dropped, displaced = 0, 0
 local function displace()
   local oldest, at
   for i = 1, streams do
-    local stream = KEYS[2 + i]
+    local stream = KEYS[3 + i]
     if not delivered[i] then
       delivered[i] = '0-0'
       if redis.call('EXISTS', stream) == 1 then
@@ -84,14 +87,14 @@ local function displace()
   end
   local partition = streams > 1 and tostring(at - 1) or ''
   dropped = dropped + bury(KEYS[2], tonumber(ARGV[4]), 'displaced: the queue was full', 0, partition, oldest[1], oldest[2])
-  redis.call('XDEL', KEYS[2 + at], oldest[1])
+  redis.call('XDEL', KEYS[3 + at], oldest[1])
   displaced = displaced + 1
   length = length - 1
   return true
 end
 
 local results, ends = {}, string.format('%.0f', now + window)
-for first = 9, #ARGV, 4 do
+for first = 10, #ARGV, 4 do
   local number, id, key, body = ARGV[first], ARGV[first + 1], ARGV[first + 2], ARGV[first + 3]
   local result = 1
   if redis.call('ZADD', KEYS[1], 'NX', ends, id) == 0 then
@@ -107,9 +110,9 @@ for first = 9, #ARGV, 4 do
   end
   if result == 1 then
     if key == '' then
-      redis.call('XADD', KEYS[2 + number], '*', 'id', id, 'body', body)
+      redis.call('XADD', KEYS[3 + number], '*', 'id', id, 'body', body)
     else
-      redis.call('XADD', KEYS[2 + number], '*', 'id', id, 'key', key, 'body', body)
+      redis.call('XADD', KEYS[3 + number], '*', 'id', id, 'key', key, 'body', body)
     end
     length = length + 1
   end
