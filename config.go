@@ -122,6 +122,9 @@ type Config struct {
 	// NewOrdersCap bounds each queue of [OrdersCache.PushOpenOrder]. Defaults to
 	// 100,000.
 	NewOrdersCap int `env:"CACHE_NEW_ORDERS_CAP"`
+	// OHLCVCap bounds each series of bars that has no cap of its own, see [Keep]; the
+	// oldest go first. Defaults to 10,000.
+	OHLCVCap int `env:"CACHE_OHLCV_CAP"`
 
 	// Stablecoin is the currency that balances are valued in. Defaults to USDT.
 	Stablecoin string `env:"CACHE_STABLECOIN"`
@@ -178,6 +181,7 @@ func defaults() Config {
 		TradesCap:          100_000,
 		TradesBatchTimeout: time.Minute,
 		NewOrdersCap:       100_000,
+		OHLCVCap:           10_000,
 		Stablecoin:         "USDT",
 		DustLimit:          2,
 	}
@@ -295,6 +299,7 @@ func (c Config) validate() error {
 		{"CACHE_ERROR_QUEUE_CAP", c.ErrorQueueCap, 1, 100_000_000},
 		{"CACHE_TRADES_CAP", c.TradesCap, 1, 100_000_000},
 		{"CACHE_NEW_ORDERS_CAP", c.NewOrdersCap, 1, 100_000_000},
+		{"CACHE_OHLCV_CAP", c.OHLCVCap, 1, maxBars},
 		{"CACHE_DUST_LIMIT", c.DustLimit, 1, 1_000_000},
 	} {
 		if n.value < n.min || n.value > n.max {
