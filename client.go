@@ -38,6 +38,8 @@ type Client struct {
 	Orders *OrdersCache
 	// Trades hands trades from who sees them to who stores them.
 	Trades *TradesCache
+	// OHLCV holds the bars of every market, in every timeframe.
+	OHLCV *OHLCVCache
 
 	cfg   Config
 	kv    *kv.Client
@@ -114,6 +116,7 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 		Ticks:     ticks,
 		Orders:    newOrdersCache(cfg, db, space, connection),
 		Trades:    newTradesCache(cfg, db, space, connection),
+		OHLCV:     newOHLCVCache(cfg, db, space, connection),
 		cfg:       cfg,
 		kv:        db,
 	})
@@ -136,6 +139,7 @@ func (c *Client) Close() {
 		c.Ticks.stop()
 		c.Orders.stop()
 		c.Trades.stop()
+		c.OHLCV.stop()
 		c.kv.Close()
 	})
 }

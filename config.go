@@ -143,6 +143,9 @@ type Config struct {
 	// OrderConfirmTimeout is how long a submit with [WaitReplicas] waits for them.
 	// Defaults to 1 s.
 	OrderConfirmTimeout time.Duration `env:"CACHE_ORDER_CONFIRM_TIMEOUT"`
+	// OHLCVCap bounds each series of bars that has no cap of its own, see [Keep]; the
+	// oldest go first. Defaults to 10,000.
+	OHLCVCap int `env:"CACHE_OHLCV_CAP"`
 
 	// Stablecoin is the currency that balances are valued in. Defaults to USDT.
 	Stablecoin string `env:"CACHE_STABLECOIN"`
@@ -199,6 +202,7 @@ func defaults() Config {
 		TradesCap:          100_000,
 		TradesBatchTimeout: time.Minute,
 		NewOrdersCap:       100_000,
+		OHLCVCap:           10_000,
 		Stablecoin:         "USDT",
 		DustLimit:          2,
 
@@ -323,6 +327,7 @@ func (c Config) validate() error {
 		{"CACHE_NEW_ORDERS_CAP", c.NewOrdersCap, 1, 100_000_000},
 		{"CACHE_ORDER_QUEUE_CAP", c.OrderQueueCap, 1, 100_000_000},
 		{"CACHE_ORDER_QUEUE_DEAD_CAP", c.OrderQueueDeadCap, 1, 100_000_000},
+		{"CACHE_OHLCV_CAP", c.OHLCVCap, 1, maxBars},
 		{"CACHE_DUST_LIMIT", c.DustLimit, 1, 1_000_000},
 	} {
 		if n.value < n.min || n.value > n.max {

@@ -54,10 +54,10 @@ func (s Space) TickerRev(exchange string) string {
 	return s.tagged("ticker_rev:", exchange, "")
 }
 
-// Revs are globs that match every TickerRev with its TickerBeat, TradeRev and
-// OrderRev.
+// Revs are globs that match every TickerRev with its TickerBeat, TradeRev,
+// OrderRev and BarRev.
 func (s Space) Revs() []string {
-	return []string{s.prefix + "ticker_rev:*", s.prefix + "trade_rev:*", s.prefix + "order_rev:*"}
+	return []string{s.prefix + "ticker_rev:*", s.prefix + "trade_rev:*", s.prefix + "order_rev:*", s.prefix + "ohlcv_rev:*"}
 }
 
 // TickerBeat is the last sign of life of an exchange's feed.
@@ -205,6 +205,44 @@ func (s Space) Block(exchange, symbol string) string {
 	return s.tagged("block_exchange:", exchange, ":"+Symbol(symbol))
 }
 
+// Bars is a series of bars: of a market, in a timeframe.
+// List of lines of text, oldest first, capped. No TTL.
+func (s Space) Bars(exchange, symbol, timeframe string) string {
+	return s.tagged("ohlcv:", exchange, ":"+BarsName(symbol, timeframe))
+}
+
+// BarsName names a series among those of its exchange.
+func BarsName(symbol, timeframe string) string { return Symbol(symbol) + ":" + timeframe }
+
+// BarsNameOf is the name of the series that a key of Bars holds.
+func BarsNameOf(key string) string {
+	symbol := strings.LastIndexByte(key, ':')
+	return key[strings.LastIndexByte(key[:symbol], ':')+1:]
+}
+
+// BarSeries is the index of an exchange's series.
+// Hash: a series' name → "rev cap symbol": the number of its last change, how many
+// bars it holds if it has a cap of its own, else "-", and the symbol as given. No
+// TTL.
+func (s Space) BarSeries(exchange string) string { return s.tagged("ohlcv_series:", exchange, "") }
+
+// BarRev numbers the changes of an exchange's bars, as TickerRev the updates of its
+// tickers.
+func (s Space) BarRev(exchange string) string { return s.tagged("ohlcv_rev:", exchange, "") }
+
+// BarExchanges is the index of exchanges that have bars, kept as Exchanges is.
+// Set of exchanges as given. No TTL.
+func (s Space) BarExchanges() string { return s.prefix + "ohlcv_exchanges" }
+
+// BarsChannel carries the changes of a series.
+func (s Space) BarsChannel(exchange, symbol, timeframe string) string {
+	return s.db + s.Bars(exchange, symbol, timeframe)
+}
+
+// BarRevChannel carries the news that the revisions of an exchange's bars began
+// anew.
+func (s Space) BarRevChannel(exchange string) string { return s.db + s.BarRev(exchange) }
+
 // OrderChannel carries the changes of one order.
 func (s Space) OrderChannel(exchange, id string) string { return s.db + s.OrderStatus(exchange, id) }
 
@@ -300,6 +338,7 @@ func (s Space) Patterns() []string {
 		"symbols:*", "symbol_generation", "ws_error:*",
 		"new_orders:*", "order_status:*", "orders:*", "orders_final:*", "order_ids:*", "order_rev:*",
 		"trades:*", "user_trades:*", "trade_rev:*", "trade_status", "user_trade_status", "order_queue:*",
+		"ohlcv:*", "ohlcv_series:*", "ohlcv_rev:*", "ohlcv_exchanges",
 	}
 }
 

@@ -34,6 +34,10 @@ const (
 	TradesSettle Script = "trades_settle"
 	TradesPop    Script = "trades_pop"
 
+	BarsAppend Script = "bars_append"
+	BarsRange  Script = "bars_range"
+	BarsDelete Script = "bars_delete"
+
 	AsideGeneration Script = "aside_generation"
 	AsideClaim      Script = "aside_claim"
 	AsideFill       Script = "aside_fill"
