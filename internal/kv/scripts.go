@@ -34,6 +34,15 @@ const (
 	TradesSettle Script = "trades_settle"
 	TradesPop    Script = "trades_pop"
 
+	LeaseAcquire Script = "lease_acquire"
+	LeaseRenew   Script = "lease_renew"
+	LeaseRelease Script = "lease_release"
+	LeaseDrop    Script = "lease_drop"
+	LeaseGet     Script = "lease_get"
+
+	BotUpdate Script = "bot_update"
+	BotDelete Script = "bot_delete"
+
 	AsideGeneration Script = "aside_generation"
 	AsideClaim      Script = "aside_claim"
 	AsideFill       Script = "aside_fill"
