@@ -38,6 +38,9 @@ type Client struct {
 	Orders *OrdersCache
 	// Trades hands trades from who sees them to who stores them.
 	Trades *TradesCache
+	// Bots keeps bots from trading one market at once, and tells what each says of
+	// itself.
+	Bots *BotCache
 
 	cfg   Config
 	kv    *kv.Client
@@ -114,6 +117,7 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 		Ticks:     ticks,
 		Orders:    newOrdersCache(cfg, db, space, connection),
 		Trades:    newTradesCache(cfg, db, space, connection),
+		Bots:      newBotCache(cfg, db, space, connection),
 		cfg:       cfg,
 		kv:        db,
 	})
@@ -136,6 +140,7 @@ func (c *Client) Close() {
 		c.Ticks.stop()
 		c.Orders.stop()
 		c.Trades.stop()
+		c.Bots.stop()
 		c.kv.Close()
 	})
 }

@@ -52,7 +52,7 @@ func (h Hit) String() string {
 // told.
 type Event struct {
 	Kind    EventKind
-	Subject string // Subject is what it happened to: an exchange's feed, a breaker's node, a near cache, a key.
+	Subject string // Subject is what it happened to: an exchange's feed, a breaker's node, a near cache, a key, a bot's market.
 	Err     error  // Err is the cause, where there is one.
 	Time    time.Time
 }
@@ -71,13 +71,14 @@ const (
 	EventLoadFailed                            // EventLoadFailed: the database could not be read; the cache may answer with older values.
 	EventCorrupt                               // EventCorrupt: what Redis held cannot be read; it is read anew from the database.
 	EventNotCached                             // EventNotCached: what was read from, or written to, the database could not be told to Redis.
+	EventLeaseLost                             // EventLeaseLost: a bot lost the right to trade a market, or could not renew it in time.
 )
 
 // String returns the kind in snake case: "breaker_opened".
 func (k EventKind) String() string {
 	names := [...]string{
 		"", "reconnected", "breaker_opened", "breaker_closed", "near_flushed", "feed_disconnected", "feed_connected",
-		"load_failed", "corrupt", "not_cached",
+		"load_failed", "corrupt", "not_cached", "lease_lost",
 	}
 	if k < 1 || int(k) >= len(names) {
 		return "unknown"
@@ -188,7 +189,7 @@ func (o *observer) event(kind EventKind, subject string, err error) {
 	}
 	level := slog.LevelInfo
 	switch kind {
-	case EventBreakerOpened, EventFeedDisconnected, EventLoadFailed, EventCorrupt, EventNotCached:
+	case EventBreakerOpened, EventFeedDisconnected, EventLoadFailed, EventCorrupt, EventNotCached, EventLeaseLost:
 		level = slog.LevelWarn
 	}
 	attrs := []slog.Attr{slog.String("subject", subject)}

@@ -253,7 +253,8 @@ func (s Space) WakeChannel(exchange, client string) string {
 
 // BotStatus is what a bot says of each of its feeds. The keys of all bots share a
 // slot, so that one script stores, indexes and numbers.
-// Hash: a feed as given → time and JSON. TTL CACHE_TTL_BOT, if that is set.
+// Hash: a feed as given → JSON of time and status, "" → revision and the bot as
+// given. TTL CACHE_TTL_BOT, if that is set.
 func (s Space) BotStatus(bot string) string { return s.tagged("", "bot_status", ":"+Escape(bot)) }
 
 // Bots is the index of bots that have a status.

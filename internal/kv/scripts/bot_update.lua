@@ -2,7 +2,7 @@
 -- Stores what a bot says of some of its feeds, beside what is stored of others,
 -- indexes the bot and publishes its status as it then is.
 --
--- KEYS[1]  the bot's status    hash
+-- KEYS[1]  the bot's status    hash: feed → JSON of time and status, "" → revision and bot
 -- KEYS[2]  the index of bots   sorted set
 -- KEYS[3]  the revision        string
 -- ARGV[1]  bot
@@ -23,9 +23,10 @@ redis.call('HLEN', key)
 local over = redis.call('ZRANGEBYSCORE', index, '-inf', string.format('%.0f', now), 'LIMIT', 0, 100)
 
 local number = string.format('%.0f', next_revision(KEYS[3], 1, ARGV[3], ARGV[6]))
-redis.call('HSET', key, '', number)
+redis.call('HSET', key, '', number .. ' ' .. bot)
+local head = '{"time":"' .. stamp(now) .. '","status":'
 for i = 7, #ARGV, 2 do
-  redis.call('HSET', key, ARGV[i], stamp(now) .. ' ' .. ARGV[i + 1])
+  redis.call('HSET', key, ARGV[i], head .. ARGV[i + 1] .. '}')
 end
 if ARGV[2] ~= '' then
   redis.call('PEXPIRE', key, ARGV[2])
@@ -35,7 +36,7 @@ else
   redis.call('ZADD', index, '+inf', bot)
 end
 
-local parts = {'B ' .. number .. ' ' .. #bot .. ':' .. bot}
+local parts = {'S ' .. number .. ' '}
 for _, text in ipairs(redis.call('HGETALL', key)) do
   parts[#parts + 1] = #text .. ':' .. text
 end
