@@ -114,6 +114,9 @@ func (c *BotCache) stop() {
 	c.hub.Close()
 }
 
+// distrust forgets what the server was told: it may be another.
+func (c *BotCache) distrust() { c.leases.Distrust() }
+
 // resource is what a bot wants of a market.
 func (c *BotCache) resource(kind leaseKind, m Market) lease.Resource {
 	return lease.Resource{

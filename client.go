@@ -80,6 +80,7 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 		if c := c.Load(); c != nil {
 			c.Exchanges.distrust()
 			c.Symbols.cache.Distrust()
+			c.Bots.distrust()
 		}
 	}
 	db, err := kv.Open(ctx, kv.Options{

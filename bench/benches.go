@@ -79,6 +79,7 @@ var benchmarks = []struct {
 	{"stream", streamDelivery},
 	{"keepup", keepUp},
 	{"memory", memory},
+	{"lease-1", leaseOne},
 	{"symbol-near", withMetadata(symbolNear)},
 	{"symbol-list", withMetadata(symbolList)},
 	{"symbol-misses", withMetadata(symbolMisses)},

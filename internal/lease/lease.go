@@ -124,7 +124,14 @@ func (l *Lease) renew(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, min(l.Until().Sub(begun), l.ttl/3))
 	defer cancel()
 	r := l.Resource
-	a, err := l.m.run(ctx, r, kv.LeaseRenew, []string{r.Key, r.Index}, []string{r.Name, l.token(), l.request, micros(l.ttl)})
+	names, indexed := []string{r.Key, r.Index}, func() error { return nil }
+	if l.m.due(r) {
+		names, indexed = l.m.index(ctx, r, names)
+	}
+	a, err := l.m.run(ctx, r, kv.LeaseRenew, names, []string{r.Name, l.token(), l.request, micros(l.ttl), r.Group})
+	if indexed() != nil || err != nil {
+		l.m.forget(r) // until the next time
+	}
 	switch {
 	case err == nil && a.status == 0:
 		l.lose(l.m.blocked(r, a, false))

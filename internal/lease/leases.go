@@ -77,12 +77,20 @@ type Leases struct {
 	mu     sync.Mutex
 	closed bool
 	held   map[*Lease]struct{}
-	tokens map[string]int64 // by fence, the greatest seen
+	tokens map[string]int64      // by fence, the greatest seen
+	listed map[listing]time.Time // when this client last put a group into an index
 }
+
+// listing is a group in an index of groups.
+type listing struct{ groups, group string }
+
+// A group is put into its index again and again, so that one that was cleared or
+// lost comes back.
+const listEvery = 2 * time.Second
 
 // New returns leases that nobody has yet.
 func New(db *kv.Client, opt Options) *Leases {
-	m := &Leases{db: db, opt: opt, id: rand.Text(), held: make(map[*Lease]struct{}), tokens: make(map[string]int64)}
+	m := &Leases{db: db, opt: opt, id: rand.Text(), held: make(map[*Lease]struct{}), tokens: make(map[string]int64), listed: make(map[listing]time.Time)}
 	m.wakes = wakes{m: m, channels: make(map[string]*wakeChannel)}
 	return m
 }
@@ -150,6 +158,8 @@ func (m *Leases) unknown(ctx context.Context, err error) bool {
 
 // Hold takes a lease that nobody renews, or prolongs that of the same holder.
 func (m *Leases) Hold(ctx context.Context, r Resource, holder string, ttl time.Duration) (Held, error) {
+	// Nothing else would put it into the index again.
+	m.forget(r)
 	// All that a holder has in this way is one request: asked again it is prolonged.
 	h, refused, err := m.take(ctx, r, holder, Request{TTL: ttl, Share: true, ID: "hold"}, false)
 	if err != nil {
@@ -262,18 +272,19 @@ func (m *Leases) take(ctx context.Context, r Resource, holder string, q Request,
 	m.mu.Lock()
 	seen := m.tokens[r.Fence]
 	m.mu.Unlock()
-	names := []string{r.Key, r.Fence, r.Index, keys.LeaseLine(r.Key), keys.LeaseWaiting(r.Key), r.Groups}
+	names := []string{r.Key, r.Fence, r.Index, keys.LeaseLine(r.Key), keys.LeaseWaiting(r.Key)}
 	args := []string{
-		r.Group, r.Name, holder, q.ID, micros(q.TTL), mode, patience, strconv.FormatInt(seen, 10), m.db.Publish(), r.Wakes(m.id),
+		r.Group, r.Name, holder, q.ID, micros(q.TTL), mode, patience, strconv.FormatInt(seen, 10), m.db.Publish(), r.Wakes(m.id), "",
 	}
 	indexed := func() error { return nil }
-	if m.db.Cluster() {
-		names = names[:len(names)-1]
-		indexed = m.index(ctx, r)
+	if m.due(r) {
+		args[len(args)-1] = "tidy"
+		names, indexed = m.index(ctx, r, names)
 	}
 	a, err := m.run(ctx, r, kv.LeaseAcquire, names, args)
 	// What no listing would show must not be.
 	if err = errors.Join(err, indexed()); err != nil {
+		m.forget(r)
 		return Held{}, nil, err
 	}
 	if a.status != 1 {
@@ -291,9 +302,39 @@ func (m *Leases) take(ctx context.Context, r Resource, holder string, q Request,
 	return h, nil, err
 }
 
-// index puts a group into the index of groups where the script cannot, beside it.
-// The function it returns waits for that.
-func (m *Leases) index(ctx context.Context, r Resource) func() error {
+// due reports whether a group is to be put into its index.
+func (m *Leases) due(r Resource) bool {
+	now, l := time.Now(), listing{r.Groups, r.Group}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now.Sub(m.listed[l]) < listEvery {
+		return false
+	}
+	m.listed[l] = now
+	return true
+}
+
+// forget makes the next call put the group into its index.
+func (m *Leases) forget(r Resource) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.listed, listing{r.Groups, r.Group})
+}
+
+// Distrust makes the next calls put all groups into their indexes: the server may
+// have forgotten them.
+func (m *Leases) Distrust() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.listed)
+}
+
+// index puts a group into its index: by the script, as one of its keys, or where
+// that is in another slot, beside it. The function it returns waits for that.
+func (m *Leases) index(ctx context.Context, r Resource, names []string) ([]string, func() error) {
+	if !m.db.Cluster() {
+		return append(names, r.Groups), func() error { return nil }
+	}
 	done := make(chan error, 1)
 	go func() {
 		_, err := m.db.Do(ctx, m.db.B().Sadd().Key(r.Groups).Member(r.Group).Build())
@@ -302,7 +343,7 @@ func (m *Leases) index(ctx context.Context, r Resource) func() error {
 		}
 		done <- err
 	}()
-	return func() error { return <-done }
+	return names, func() error { return <-done }
 }
 
 // abandon gives back what a request may have been given, behind the caller's back.

@@ -7,7 +7,8 @@
 -- KEYS[3]  the exchange's index of leases            sorted set
 -- KEYS[4]  who waits for the lease, in order         sorted set
 -- KEYS[5]  what is known of who waits                hash
--- KEYS[6]  the index of exchanges                    set; only where it shares the slot
+-- KEYS[6]  the index of exchanges                    set; only where it shares the slot,
+--                                                    and is tidied
 -- ARGV[1]  exchange
 -- ARGV[2]  symbol
 -- ARGV[3]  holder
@@ -18,6 +19,7 @@
 -- ARGV[8]  a token that the caller has seen, or 0
 -- ARGV[9]  PUBLISH or SPUBLISH
 -- ARGV[10] channel of who waits
+-- ARGV[11] "tidy" the indexes, or ""
 -- Returns  {1, token, since, until}
 --          {0, holder, since, until, microseconds until then or 0, place in line
 --           from 0 or -1}           somebody has it
@@ -34,33 +36,55 @@
 local key, fence, index, line, waiting = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local symbol, holder, request, ends = ARGV[2], ARGV[3], ARGV[4], now + tonumber(ARGV[5])
 
-local lease, unreadable = read_lease(key)
-if unreadable then
-  return {5, unreadable}
-elseif lease and lease.symbol ~= symbol then
-  return {4, lease.symbol}
+-- begin makes a lease that nobody has yet. It returns nil, and what the fence
+-- holds, if no token can follow that.
+local function begin()
+  local token = math.max(now, tonumber(ARGV[8]) + 1)
+  local text = string.format('%.0f', token)
+  local last = redis.call('SET', fence, text, 'GET')
+  if last then
+    -- Beyond 2^53 the next would be the same.
+    if not last:match('^%d+$') or #last > 16 or tonumber(last) >= 9007199254740991 then
+      redis.call('SET', fence, last)
+      return nil, last
+    elseif tonumber(last) >= token then
+      text = string.format('%.0f', tonumber(last) + 1)
+      redis.call('SET', fence, text)
+    end
+  end
+  return {symbol = symbol, holder = holder, token = text, since = stamp(now), holds = {}}
 end
-local first, dropped = first_in_line(line, waiting)
-if first and first.symbol ~= symbol then
-  return {4, first.symbol}
+
+local lease, unreadable, first
+local dropped = 0
+-- Mostly nobody has it, and nobody waits.
+if redis.call('EXISTS', key, line) > 0 then
+  lease, unreadable = read_lease(key)
+  if unreadable then
+    return {5, unreadable}
+  elseif lease and lease.symbol ~= symbol then
+    return {4, lease.symbol}
+  end
+  first, dropped = first_in_line(line, waiting)
+  if first and first.symbol ~= symbol then
+    return {4, first.symbol}
+  end
 end
 
 local shares = lease and lease.holder == holder and (ARGV[6] == 'share' or lease.holds[request])
 if shares or not lease and (not first or first.request == request) then
-  -- What can fail on a key of another type comes before anything is changed.
-  redis.call('ZREMRANGEBYSCORE', index, '-inf', string.format('%.0f', now))
-  if KEYS[6] then
-    redis.call('SADD', KEYS[6], ARGV[1])
+  if ARGV[11] ~= '' then
+    redis.call('ZREMRANGEBYSCORE', index, '-inf', string.format('%.0f', now))
+    if KEYS[6] then
+      redis.call('SADD', KEYS[6], ARGV[1])
+    end
   end
   if not lease then
-    local last = redis.call('GET', fence) or '0'
-    -- Beyond 2^53 the next would be the same.
-    if not last:match('^%d+$') or #last > 16 or tonumber(last) >= 9007199254740991 then
+    local last
+    lease, last = begin()
+    if not lease then
       return {6, last}
     end
-    local token = math.max(tonumber(last) + 1, tonumber(ARGV[8]) + 1, now)
-    lease = {symbol = symbol, holder = holder, token = string.format('%.0f', token), since = time, holds = {}}
-    redis.call('SET', fence, lease.token)
   end
   lease.holds[request] = math.max(ends, lease.holds[request] or 0)
   keep(key, index, lease)
@@ -78,10 +102,10 @@ if ARGV[7] ~= '' then
   if not redis.call('ZSCORE', line, request) then
     local last = redis.call('ZRANGE', line, -1, -1, 'WITHSCORES')[2]
     redis.call('ZADD', line, string.format('%.0f', math.max(now, (tonumber(last) or 0) + 1)), request)
-    since = time
+    since = stamp(now)
   end
   redis.call('HSET', waiting, request,
-    table.concat({alive, since or time, #ARGV[10], #symbol, ARGV[10] .. symbol .. holder}, ' '))
+    table.concat({alive, since or stamp(now), #ARGV[10], #symbol, ARGV[10] .. symbol .. holder}, ' '))
   local ttl = string.format('%.0f', math.ceil(2 * tonumber(ARGV[7]) / 1000))
   redis.call('PEXPIRE', line, ttl)
   redis.call('PEXPIRE', waiting, ttl)

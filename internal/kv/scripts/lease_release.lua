@@ -18,12 +18,23 @@
 --          {5, field}                 the lease cannot be read
 -- Retry: safe
 
+local key, index, line, waiting = KEYS[1], KEYS[3], KEYS[4], KEYS[5]
+local token, request = ARGV[2], ARGV[3]
+
+-- Mostly it is the caller's alone, and nobody waits.
+if token ~= '' and redis.call('EXISTS', line) == 0 then
+  local stored = redis.call('HMGET', key, 'token', 'holds')
+  if stored[1] == token and stored[2] and stored[2]:match('^(%S+) %d+$') == request then
+    redis.call('ZREM', index, ARGV[1])
+    redis.call('DEL', key)
+    return {1, ''}
+  end
+end
+
 -- @include clock
 -- @include times
 -- @include lease
 
-local key, index, line, waiting = KEYS[1], KEYS[3], KEYS[4], KEYS[5]
-local token, request = ARGV[2], ARGV[3]
 local lease, unreadable = read_lease(key)
 if unreadable then
   return {5, unreadable}

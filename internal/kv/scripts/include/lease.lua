@@ -2,7 +2,6 @@
 -- what the holder has it for: "request end", one behind the other, the ends in
 -- microseconds. It is over when until is, whether Redis has seen to it or not.
 -- Without holds, which other programs do not write, until alone counts.
-local time = stamp(now)
 
 -- read_lease returns nil if nobody has it; beside it the name of a field that
 -- makes it unreadable: such a lease must look neither free nor held.
@@ -13,7 +12,7 @@ local function read_lease(key)
   end
   if not f[5] or not is_time(f[5]) then
     return nil, 'until'
-  elseif f[5] <= time then
+  elseif f[5] <= stamp(now) then
     return nil
   elseif not f[1] then
     return nil, 'symbol'
@@ -46,10 +45,11 @@ local function keep(key, index, lease)
     return false
   end
   lease.til = stamp(latest)
+  -- It is this that can fail, on a key of another type.
+  redis.call('ZADD', index, string.format('%.0f', latest), lease.symbol)
   redis.call('HSET', key, 'symbol', lease.symbol, 'holder', lease.holder, 'token', lease.token,
     'since', lease.since, 'until', lease.til, 'holds', table.concat(parts, ' '))
   redis.call('PEXPIRE', key, string.format('%.0f', math.ceil((latest - now) / 1000)))
-  redis.call('ZADD', index, string.format('%.0f', latest), lease.symbol)
   return true
 end
 
