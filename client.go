@@ -40,6 +40,9 @@ type Client struct {
 	Trades *TradesCache
 	// OHLCV holds the bars of every market, in every timeframe.
 	OHLCV *OHLCVCache
+	// Bots keeps bots from trading one market at once, and tells what each says of
+	// itself.
+	Bots *BotCache
 
 	cfg   Config
 	kv    *kv.Client
@@ -79,6 +82,7 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 		if c := c.Load(); c != nil {
 			c.Exchanges.distrust()
 			c.Symbols.cache.Distrust()
+			c.Bots.distrust()
 		}
 	}
 	db, err := kv.Open(ctx, kv.Options{
@@ -117,6 +121,7 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 		Orders:    newOrdersCache(cfg, db, space, connection),
 		Trades:    newTradesCache(cfg, db, space, connection),
 		OHLCV:     newOHLCVCache(cfg, db, space, connection),
+		Bots:      newBotCache(cfg, db, space, connection),
 		cfg:       cfg,
 		kv:        db,
 	})
@@ -140,6 +145,7 @@ func (c *Client) Close() {
 		c.Orders.stop()
 		c.Trades.stop()
 		c.OHLCV.stop()
+		c.Bots.stop()
 		c.kv.Close()
 	})
 }

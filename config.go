@@ -90,6 +90,17 @@ type Config struct {
 	TTLOrder time.Duration `env:"CACHE_TTL_ORDER"`
 	// TTLOrderFinal is how long an order that is otherwise final stays. Defaults to 24 h.
 	TTLOrderFinal time.Duration `env:"CACHE_TTL_ORDER_FINAL"`
+	// TTLBot is how long the status of a bot stays after its last update; 0 is for
+	// ever.
+	TTLBot time.Duration `env:"CACHE_TTL_BOT"`
+	// TTLLease is how long a lease of [BotCache.Acquire] lasts that is not renewed,
+	// unless the call says otherwise. Defaults to 30 s.
+	TTLLease time.Duration `env:"CACHE_TTL_LEASE"`
+	// TTLBlock is the same for [BotCache.Block], which nobody renews. Defaults to
+	// 10 min.
+	TTLBlock time.Duration `env:"CACHE_TTL_BLOCK"`
+	// TTLOpening is the same for [BotCache.MarkOpeningPosition]. Defaults to 1 min.
+	TTLOpening time.Duration `env:"CACHE_TTL_OPENING"`
 
 	// NearMaxStaleness bounds the age of what the near cache answers when the
 	// server is frozen or cut off. Defaults to 2 s.
@@ -191,6 +202,9 @@ func defaults() Config {
 		LoadTimeout:        5 * time.Second,
 		TTLOrder:           time.Hour,
 		TTLOrderFinal:      24 * time.Hour,
+		TTLLease:           30 * time.Second,
+		TTLBlock:           10 * time.Minute,
+		TTLOpening:         time.Minute,
 		NearMaxStaleness:   2 * time.Second,
 		NearMaxEntries:     10_000,
 		BreakerFailures:    5,
@@ -347,6 +361,10 @@ func (c Config) validate() error {
 		{"CACHE_LOAD_TIMEOUT", c.LoadTimeout, 10 * time.Millisecond, time.Hour},
 		{"CACHE_TTL_ORDER", c.TTLOrder, time.Second, 10 * 365 * 24 * time.Hour},
 		{"CACHE_TTL_ORDER_FINAL", c.TTLOrderFinal, time.Second, 10 * 365 * 24 * time.Hour},
+		{"CACHE_TTL_BOT", c.TTLBot, 0, 10 * 365 * 24 * time.Hour},
+		{"CACHE_TTL_LEASE", c.TTLLease, leastTTL, mostTTL},
+		{"CACHE_TTL_BLOCK", c.TTLBlock, leastTTL, mostTTL},
+		{"CACHE_TTL_OPENING", c.TTLOpening, leastTTL, mostTTL},
 		{"CACHE_NEAR_MAX_STALENESS", c.NearMaxStaleness, 100 * time.Millisecond, time.Hour},
 		{"CACHE_BREAKER_COOLDOWN", c.BreakerCooldown, 10 * time.Millisecond, time.Hour},
 		{"CACHE_CLOCK_TOLERANCE", c.ClockTolerance, time.Millisecond, 24 * time.Hour},

@@ -9,7 +9,7 @@ import (
 
 // The errors to branch on with errors.Is. Those with details come as a type
 // that matches: see [StaleError], [CorruptError], [ConfigError],
-// [UnavailableError], [LoadError] and [BatchError].
+// [UnavailableError], [LoadError], [BlockedError] and [BatchError].
 var (
 	// ErrNotFound says that the value is absent: the server answered, and it is not there.
 	ErrNotFound = errors.New("not found")
@@ -30,6 +30,11 @@ var (
 	// ErrLeaseLost says that the caller does not hold what it acts under: the lease
 	// is free or another's, or a delivery's time is over and the order another's.
 	// Stop what was to be done under it.
+	// ErrBlocked says that another bot has the right to trade the market, or opens a
+	// position in it. See [BlockedError].
+	ErrBlocked = errors.New("blocked by another bot")
+	// ErrLeaseLost says that a lease, or a token, is not the current one any more:
+	// somebody else may have it. Stop, and acquire it anew.
 	ErrLeaseLost = errors.New("lease lost")
 	// ErrDuplicate says that the database has such a row already; nothing was
 	// changed.
@@ -148,6 +153,33 @@ func (e *UnavailableError) Is(target error) bool { return target == ErrUnavailab
 
 // Unwrap returns the cause.
 func (e *UnavailableError) Unwrap() error { return e.Err }
+
+// BlockedError is the [ErrBlocked] that says who is in the way. Wait until then, or
+// in line with [BotCache.AcquireWait]; an operator can end it with
+// [BotCache.Unblock] and [UnblockOptions].Force.
+type BlockedError struct {
+	Market Market
+	// Holder is the bot that has it, by its own name.
+	Holder string
+	// Since and Until are by the server's clock; Until is later each time that the
+	// holder renews.
+	Since, Until time.Time
+	// Next says that nobody has it, but that Holder is first in line for it, since
+	// then; it is waited for until then.
+	Next bool
+}
+
+// Error names the market, the holder and the times.
+func (e *BlockedError) Error() string {
+	what := "held by"
+	if e.Next {
+		what = "promised to"
+	}
+	return fmt.Sprintf("blocked: %s is %s bot %s since %s, until %s", e.Market, what, printable(e.Holder), formatTime(e.Since), formatTime(e.Until))
+}
+
+// Is matches [ErrBlocked].
+func (e *BlockedError) Is(target error) bool { return target == ErrBlocked }
 
 // LoadError is the [ErrUnavailable] of a value that is not cached and could not be
 // read from the database.

@@ -52,7 +52,7 @@ func (h Hit) String() string {
 // told.
 type Event struct {
 	Kind    EventKind
-	Subject string // Subject is what it happened to: an exchange's feed, a breaker's node, a near cache, a key.
+	Subject string // Subject is what it happened to: an exchange's feed, a breaker's node, a near cache, a key, a bot's market.
 	Err     error  // Err is the cause, where there is one.
 	Time    time.Time
 }
@@ -77,6 +77,7 @@ const (
 	EventQueueFailed                           // EventQueueFailed: a consumer could not read or settle; it goes on trying.
 	EventPartitionLost                         // EventPartitionLost: a consumer of an ordered queue lost a part of the symbols to another.
 	EventHandlerPanicked                       // EventHandlerPanicked: a handler panicked; its order is delivered again.
+	EventLeaseLost                             // EventLeaseLost: a bot lost the right to trade a market, or could not renew it in time.
 )
 
 // String returns the kind in snake case: "breaker_opened".
@@ -85,6 +86,7 @@ func (k EventKind) String() string {
 		"", "reconnected", "breaker_opened", "breaker_closed", "near_flushed", "feed_disconnected", "feed_connected",
 		"load_failed", "corrupt", "not_cached",
 		"dead_letter", "dead_dropped", "displaced", "queue_failed", "partition_lost", "handler_panicked",
+		"load_failed", "corrupt", "not_cached", "lease_lost",
 	}
 	if k < 1 || int(k) >= len(names) {
 		return "unknown"
@@ -196,6 +198,7 @@ func (o *observer) event(kind EventKind, subject string, err error) {
 	level := slog.LevelInfo
 	switch kind {
 	case EventBreakerOpened, EventFeedDisconnected, EventLoadFailed, EventCorrupt, EventNotCached, EventQueueFailed, EventPartitionLost:
+	case EventBreakerOpened, EventFeedDisconnected, EventLoadFailed, EventCorrupt, EventNotCached, EventLeaseLost:
 		level = slog.LevelWarn
 	case EventDeadLetter, EventDeadDropped, EventDisplaced, EventHandlerPanicked:
 		level = slog.LevelError

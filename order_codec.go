@@ -234,21 +234,31 @@ func readOrderMessage(channel, message string) (m orderMessage, err error) {
 		m.order.rev, m.order.Exchange, m.order.ID = rev, rest[:n], rest[n:]
 		return m, nil
 	}
-	fields := make(map[string]string)
-	for rest != "" {
-		var name, value string
-		if name, rest, err = counted(rest); err == nil {
-			value, rest, err = counted(rest)
-		}
-		if err != nil {
-			return corrupt(err.Error())
-		}
-		fields[name] = value
+	fields, err := countedFields(rest)
+	if err != nil {
+		return corrupt(err.Error())
 	}
 	if m.order, err = parseOrder(channel, fields); err == nil && m.order.rev != rev {
 		return corrupt("two revisions")
 	}
 	return m, err
+}
+
+// countedFields reads names and values, each behind its length and a colon.
+func countedFields(s string) (map[string]string, error) {
+	fields := make(map[string]string)
+	for s != "" {
+		var name, value string
+		var err error
+		if name, s, err = counted(s); err == nil {
+			value, s, err = counted(s)
+		}
+		if err != nil {
+			return nil, err
+		}
+		fields[name] = value
+	}
+	return fields, nil
 }
 
 var errCounted = errors.New("want lengths, colons and texts")

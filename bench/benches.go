@@ -81,6 +81,7 @@ var benchmarks = []struct {
 	{"memory", memory},
 	{"trades-push", tradesPush},
 	{"trades-drain", tradesDrain},
+	{"lease-1", leaseOne},
 	{"symbol-near", withMetadata(symbolNear)},
 	{"symbol-list", withMetadata(symbolList)},
 	{"symbol-misses", withMetadata(symbolMisses)},

@@ -58,6 +58,12 @@ func (s Space) TickerRev(exchange string) string {
 // OrderRev and BarRev.
 func (s Space) Revs() []string {
 	return []string{s.prefix + "ticker_rev:*", s.prefix + "trade_rev:*", s.prefix + "order_rev:*", s.prefix + "ohlcv_rev:*"}
+// OrderRev and BotRev.
+func (s Space) Revs() []string {
+	return []string{
+		s.prefix + "ticker_rev:*", s.prefix + "trade_rev:*", s.prefix + "order_rev:*",
+		s.BotRev(),
+	}
 }
 
 // TickerBeat is the last sign of life of an exchange's feed.
@@ -242,6 +248,71 @@ func (s Space) BarsChannel(exchange, symbol, timeframe string) string {
 // BarRevChannel carries the news that the revisions of an exchange's bars began
 // anew.
 func (s Space) BarRevChannel(exchange string) string { return s.db + s.BarRev(exchange) }
+// Blocks is the index of an exchange's blocks.
+// Sorted set of symbols as given by the microseconds at which the blocks end. No
+// TTL: what is over goes with the next one.
+func (s Space) Blocks(exchange string) string { return s.tagged("block_exchange:", exchange, "") }
+
+// BlockExchanges is the index of exchanges that had blocks. It is as Exchanges.
+func (s Space) BlockExchanges() string { return s.prefix + "block_exchange" }
+
+// OpeningPosition says who opens a position in a market. It, its index and the
+// index of exchanges are as those of Block.
+func (s Space) OpeningPosition(exchange, symbol string) string {
+	return s.tagged("opening_position:", exchange, ":"+Symbol(symbol))
+}
+
+// OpeningPositions is the index of an exchange's opening positions.
+func (s Space) OpeningPositions(exchange string) string {
+	return s.tagged("opening_position:", exchange, "")
+}
+
+// OpeningExchanges is the index of exchanges in which positions were opened.
+func (s Space) OpeningExchanges() string { return s.prefix + "opening_position" }
+
+// Fence is the last fencing token of an exchange.
+// String, a counter that is at least the server's time in microseconds when it
+// last grew. No TTL.
+func (s Space) Fence(exchange string) string { return s.tagged("fence:", exchange, "") }
+
+// LeaseLine are those who wait for a lease, Block say.
+// Sorted set of their requests, first come first. TTL a while beyond the last
+// sign of life.
+func LeaseLine(lease string) string { return lease + ":line" }
+
+// LeaseWaiting is what is known of those who wait.
+// Hash: request → until when it lives, since when it waits, its channel, symbol
+// and holder. TTL as LeaseLine.
+func LeaseWaiting(lease string) string { return lease + ":waiting" }
+
+// WakeChannel carries the requests, of those that one client makes of an
+// exchange's leases, whose turn it is.
+func (s Space) WakeChannel(exchange, client string) string {
+	return s.db + s.tagged("fence:", exchange, ":"+client)
+}
+
+// BotStatus is what a bot says of each of its feeds. The keys of all bots share a
+// slot, so that one script stores, indexes and numbers.
+// Hash: a feed as given → JSON of time and status, "" → revision and the bot as
+// given. TTL CACHE_TTL_BOT, if that is set.
+func (s Space) BotStatus(bot string) string { return s.tagged("", "bot_status", ":"+Escape(bot)) }
+
+// Bots is the index of bots that have a status.
+// Sorted set of bots as given by the microseconds at which they expire, or +inf.
+// No TTL.
+func (s Space) Bots() string { return s.tagged("", "bot_status", "") }
+
+// BotRev numbers the changes of bots' status, as TickerRev those of tickers.
+func (s Space) BotRev() string { return s.tagged("", "bot_status", "_rev") }
+
+// BotChannel carries the changes of one bot's status.
+func (s Space) BotChannel(bot string) string { return s.db + s.BotStatus(bot) }
+
+// BotsChannel carries the changes of all bots' status.
+func (s Space) BotsChannel() string { return s.db + s.Bots() }
+
+// BotRevChannel carries the news that the revisions of bots began anew.
+func (s Space) BotRevChannel() string { return s.db + s.BotRev() }
 
 // OrderChannel carries the changes of one order.
 func (s Space) OrderChannel(exchange, id string) string { return s.db + s.OrderStatus(exchange, id) }
@@ -339,6 +410,8 @@ func (s Space) Patterns() []string {
 		"new_orders:*", "order_status:*", "orders:*", "orders_final:*", "order_ids:*", "order_rev:*",
 		"trades:*", "user_trades:*", "trade_rev:*", "trade_status", "user_trade_status", "order_queue:*",
 		"ohlcv:*", "ohlcv_series:*", "ohlcv_rev:*", "ohlcv_exchanges",
+		"block_exchange", "block_exchange:*", "opening_position", "opening_position:*", "fence:*",
+		"bot_status", "bot_status:*", "bot_status_rev", "{bot_status}*",
 	}
 }
 

@@ -37,6 +37,14 @@ const (
 	BarsAppend Script = "bars_append"
 	BarsRange  Script = "bars_range"
 	BarsDelete Script = "bars_delete"
+	LeaseAcquire Script = "lease_acquire"
+	LeaseRenew   Script = "lease_renew"
+	LeaseRelease Script = "lease_release"
+	LeaseDrop    Script = "lease_drop"
+	LeaseGet     Script = "lease_get"
+
+	BotUpdate Script = "bot_update"
+	BotDelete Script = "bot_delete"
 
 	AsideGeneration Script = "aside_generation"
 	AsideClaim      Script = "aside_claim"

@@ -12,6 +12,8 @@ func TestScriptsAreWholeAndSayWhetherTheyMayBeSentAgain(t *testing.T) {
 		ListAppend: false, TimeSet: true, HashDelete: false, OrderWrite: true, OrderDelete: false,
 		TradesPush: false, TradesPeek: true, TradesDrain: true, TradesSettle: false, TradesPop: false,
 		BarsAppend: true, BarsRange: true, BarsDelete: false,
+		LeaseAcquire: true, LeaseRenew: true, LeaseRelease: true, LeaseDrop: false, LeaseGet: true,
+		BotUpdate: true, BotDelete: false,
 		AsideGeneration: true, AsideClaim: true, AsideFill: true, AsideFail: true, AsideWrite: true, AsideInvalidate: true,
 		QueueUse: true, QueueSubmit: true, QueueAck: false, QueueSettle: false, QueueClaim: false, QueueLease: true, QueueRead: true, QueueRequeue: false,
 	}

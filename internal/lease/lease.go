@@ -1,0 +1,226 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/fullon/fulloncache/internal/kv"
+)
+
+// Lease is one that this process holds, and renews until it is released, lost, or
+// the client is closed.
+type Lease struct {
+	Resource Resource
+	Holder   string
+	Token    int64
+	Since    time.Time // by the server's clock
+
+	m       *Leases
+	request string
+	ttl     time.Duration
+	ctx     context.Context // what its users get
+	cancel  context.CancelCauseFunc
+
+	mu       sync.Mutex
+	deadline time.Time // by this machine's clock
+	err      error     // why it is not held any more
+	failed   error     // why it was not renewed, last
+	timer    *time.Timer
+	given    bool // released here
+	back     bool // and on the server
+}
+
+// drift is the part by which clocks may run apart: a lease ends here so much
+// earlier than on the server.
+const drift = 1000
+
+// keep makes a lease of what the server has granted, counted from before it was
+// asked.
+func (m *Leases) keep(ctx context.Context, r Resource, h Held, q Request, begun time.Time) (*Lease, error) {
+	l := &Lease{Resource: r, Holder: h.Holder, Token: h.Token, Since: h.Since, m: m, request: q.ID, ttl: q.TTL}
+	l.deadline = begun.Add(l.ttl - l.ttl/drift)
+	inner, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	l.ctx, l.cancel = checked{inner, l}, cancel
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		cancel(m.opt.Closed)
+		return nil, m.opt.Closed
+	}
+	m.held[l] = struct{}{}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.timer = time.AfterFunc(min(l.ttl/3, l.deadline.Sub(m.opt.Now())), l.tick)
+	return l, nil
+}
+
+// checked is a context that looks at the clock.
+type checked struct {
+	context.Context
+	l *Lease
+}
+
+func (c checked) Err() error {
+	_ = c.l.Err() // it cancels the context
+	return c.Context.Err()
+}
+
+// Context ends when the lease is not held any more; its cause is Err. Its own Err
+// looks at the clock as Err does.
+func (l *Lease) Context() context.Context { return l.ctx }
+
+// Until is when the lease ends, by this machine's clock, if it is not renewed.
+func (l *Lease) Until() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.deadline
+}
+
+// Err returns nil while the lease is held, going by the clock at the moment of the
+// call; else why it is not.
+func (l *Lease) Err() error {
+	l.mu.Lock()
+	err, over, failed := l.err, l.over(), l.failed
+	l.mu.Unlock()
+	if err != nil || !over {
+		return err
+	}
+	if failed == nil {
+		failed = errOver
+	}
+	l.lose(failed)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+var (
+	errOver     = errors.New("its time was over before it was renewed")
+	errGone     = errors.New("the server does not know of it any more")
+	errReleased = errors.New("it was released")
+)
+
+// over looks at both clocks of the machine: the one that only goes forward stands
+// still while the machine is suspended.
+func (l *Lease) over() bool {
+	now := l.m.opt.Now()
+	return !now.Before(l.deadline) || !now.Round(0).Before(l.deadline.Round(0))
+}
+
+// tick renews.
+func (l *Lease) tick() {
+	if l.Err() == nil && !l.m.db.Background(l.renew) {
+		l.lose(l.m.opt.Closed)
+	}
+}
+
+func (l *Lease) renew(ctx context.Context) {
+	begun := l.m.opt.Now()
+	// One that hangs must leave time for another.
+	ctx, cancel := context.WithTimeout(ctx, min(l.Until().Sub(begun), l.ttl/3))
+	defer cancel()
+	r := l.Resource
+	names, indexed := []string{r.Key, r.Index}, func() error { return nil }
+	if l.m.due(r) {
+		names, indexed = l.m.index(ctx, r, names)
+	}
+	a, err := l.m.run(ctx, r, kv.LeaseRenew, names, []string{r.Name, l.token(), l.request, micros(l.ttl), r.Group})
+	if indexed() != nil || err != nil {
+		l.m.forget(r) // until the next time
+	}
+	switch {
+	case err == nil && a.status == 0:
+		l.lose(l.m.blocked(r, a, false))
+	case err == nil && a.status == 2:
+		l.lose(errGone)
+	default:
+		l.renewed(begun, err)
+	}
+}
+
+func (l *Lease) token() string { return strconv.FormatInt(l.Token, 10) }
+
+// renewed notes how a renewal ended. One that failed is tried again soon, until
+// the time is over.
+func (l *Lease) renewed(begun time.Time, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return
+	}
+	next := l.ttl / 3
+	if err == nil {
+		l.deadline = begun.Add(l.ttl - l.ttl/drift)
+	} else {
+		next = min(l.ttl/20, l.deadline.Sub(l.m.opt.Now()))
+	}
+	l.failed = err
+	l.timer.Reset(next)
+}
+
+// lose ends the lease here and tells of it, if nothing did before.
+func (l *Lease) lose(cause error) {
+	err := l.because(cause)
+	if l.end(err) && !errors.Is(cause, l.m.opt.Closed) {
+		l.m.opt.OnLost(l, err)
+	}
+}
+
+// end reports whether it was this call that ended the lease here.
+func (l *Lease) end(err error) bool {
+	l.mu.Lock()
+	ended := l.err == nil
+	if ended {
+		l.err = err
+		l.timer.Stop()
+	}
+	l.mu.Unlock()
+	if !ended {
+		return false
+	}
+	l.cancel(err)
+	l.m.mu.Lock()
+	defer l.m.mu.Unlock()
+	delete(l.m.held, l)
+	return true
+}
+
+// Release gives the lease back, also if ctx has ended. It returns an error if the
+// lease was lost before, and that of a server that cannot be asked: it then ends
+// by itself, or with another Release.
+func (l *Lease) Release(ctx context.Context) error {
+	lost := l.Err()
+	l.mu.Lock()
+	given, back := l.given, l.back
+	l.given = given || lost == nil
+	l.mu.Unlock()
+	if back {
+		return nil
+	}
+	l.end(l.because(errReleased))
+	// What is lost by this machine's clock may still keep others out.
+	a, err := l.m.release(context.WithoutCancel(ctx), l.Resource, l.token(), l.request)
+	switch {
+	case lost != nil && !given:
+		return lost
+	case err != nil:
+		return err
+	case a.status == 0:
+		return l.because(l.m.blocked(l.Resource, a, false))
+	case a.status == 2:
+		return l.because(errGone)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.back = true
+	return nil
+}
+
+// because says why the lease is not held any more.
+func (l *Lease) because(cause error) error {
+	return fmt.Errorf("lease of %s for %q: %w: %w", l.Resource.Title, l.Holder, l.m.opt.Lost, cause)
+}

@@ -1,0 +1,418 @@
+// Package lease gives exclusive rights that end by themselves: leases, each with
+// a fencing token that is greater than every one before it, a fair line of those
+// who wait, and a holder that knows when it holds no more.
+package lease
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/fullon/fulloncache/internal/keys"
+	"github.com/fullon/fulloncache/internal/kv"
+)
+
+// Resource is what can be leased. Two of them can meet in one key: while one is
+// held or waited for, the other cannot be.
+type Resource struct {
+	Group string // an exchange
+	Name  string // a symbol
+	Title string // both, for people
+
+	Key    string // the lease itself
+	Fence  string // the group's last token
+	Index  string // the group's leases
+	Groups string // the index of groups; in a cluster in another slot
+	Wakes  func(client string) string
+}
+
+// Held is who has a lease.
+type Held struct {
+	Holder       string
+	Token        int64
+	Since, Until time.Time // by the server's clock
+}
+
+// Options are how leases behave and which errors they return. All are required.
+type Options struct {
+	// Now is this machine's clock.
+	Now func() time.Time
+	// WaiterTTL is for how long who waits keeps its place without a sign of life.
+	// It gives one three times as often.
+	WaiterTTL time.Duration
+	// Lost is what the errors of a lease that is not held any more match.
+	Lost error
+	// Unavailable is what the errors of a server match that cannot be asked.
+	Unavailable error
+	// Closed is the cause where that is because of Close.
+	Closed error
+	// Blocked makes the error for a lease that somebody has or, if next, is to have
+	// next.
+	Blocked func(r Resource, h Held, next bool) error
+	// Taken makes the error for a key that the resource of another name has.
+	Taken func(r Resource, name string) error
+	// Corrupt makes the error for what cannot be read.
+	Corrupt func(key, field string, err error) error
+	// Blame names the key in an error that says that one is of another type.
+	Blame func(ctx context.Context, r Resource, err error) error
+	// OnLost is told of a lease that was lost, and why. It must not block.
+	OnLost func(l *Lease, err error)
+}
+
+// Leases takes leases and keeps them. Its methods are safe for concurrent use.
+type Leases struct {
+	db    *kv.Client
+	opt   Options
+	id    string // of this client
+	count atomic.Int64
+	wakes wakes
+
+	mu     sync.Mutex
+	closed bool
+	held   map[*Lease]struct{}
+	tokens map[string]int64      // by fence, the greatest seen
+	listed map[listing]time.Time // when this client last put a group into an index
+}
+
+// listing is a group in an index of groups.
+type listing struct{ groups, group string }
+
+// A group is put into its index again and again, so that one that was cleared or
+// lost comes back.
+const listEvery = 2 * time.Second
+
+// New returns leases that nobody has yet.
+func New(db *kv.Client, opt Options) *Leases {
+	m := &Leases{db: db, opt: opt, id: rand.Text(), held: make(map[*Lease]struct{}), tokens: make(map[string]int64), listed: make(map[listing]time.Time)}
+	m.wakes = wakes{m: m, channels: make(map[string]*wakeChannel)}
+	return m
+}
+
+// Close ends all leases of this client here. On the server they end by themselves,
+// each in its time: who is told by Close that it holds no more may still be at it.
+func (m *Leases) Close() {
+	m.mu.Lock()
+	m.closed = true
+	held := m.held
+	m.held = nil
+	m.mu.Unlock()
+	for l := range held {
+		l.lose(m.opt.Closed)
+	}
+}
+
+// Request is how a lease is asked for.
+type Request struct {
+	// TTL is for how long it lasts unless it is renewed, whole milliseconds.
+	TTL time.Duration
+	// Share takes part in what the same holder has.
+	Share bool
+	// ID names the request: asked again, it is given the same. "" makes one up.
+	ID string
+}
+
+// name sees to it that a request has an id, which must not hold a space. It reports
+// whether it made one up.
+func (m *Leases) name(q *Request) (made bool) {
+	if q.ID != "" {
+		q.ID = "id:" + keys.Escape(q.ID)
+		return false
+	}
+	q.ID = m.id + "-" + strconv.FormatInt(m.count.Add(1), 10)
+	return true
+}
+
+// Acquire takes a lease, or returns the error of who has it.
+func (m *Leases) Acquire(ctx context.Context, r Resource, holder string, q Request) (*Lease, error) {
+	made := m.name(&q)
+	l, refused, err := m.attempt(ctx, r, holder, q, false)
+	if err != nil {
+		return nil, m.failed(ctx, r, q, made, err)
+	}
+	if refused != nil {
+		return nil, refused.err
+	}
+	return l, nil
+}
+
+// failed gives back what a request may have been given whose id nobody can ask
+// with again.
+func (m *Leases) failed(ctx context.Context, r Resource, q Request, made bool, err error) error {
+	if made && m.unknown(ctx, err) {
+		m.abandon(r, q)
+	}
+	return err
+}
+
+// unknown reports whether what was asked may have been done for all that is known.
+func (m *Leases) unknown(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || errors.Is(err, m.opt.Unavailable)
+}
+
+// Hold takes a lease that nobody renews, or prolongs that of the same holder.
+func (m *Leases) Hold(ctx context.Context, r Resource, holder string, ttl time.Duration) (Held, error) {
+	// Nothing else would put it into the index again.
+	m.forget(r)
+	// All that a holder has in this way is one request: asked again it is prolonged.
+	h, refused, err := m.take(ctx, r, holder, Request{TTL: ttl, Share: true, ID: "hold"}, false)
+	if err != nil {
+		return Held{}, err
+	}
+	if refused != nil {
+		return Held{}, refused.err
+	}
+	return h, nil
+}
+
+// Drop ends a lease that a holder has, whatever it has it for. With force anybody's
+// is ended, and what cannot be read goes too. It reports false if nobody had it.
+func (m *Leases) Drop(ctx context.Context, r Resource, holder string, force bool) (bool, error) {
+	word := ""
+	if force {
+		word = "force"
+	}
+	a, err := m.run(ctx, r, kv.LeaseDrop,
+		[]string{r.Key, r.Index, keys.LeaseLine(r.Key), keys.LeaseWaiting(r.Key)}, []string{r.Name, holder, word, m.db.Publish()})
+	if err != nil {
+		return false, err
+	}
+	if a.status == 0 {
+		return false, m.blocked(r, a, false)
+	}
+	return a.status == 1, nil
+}
+
+// Get tells who has a lease. It reports false if nobody does.
+func (m *Leases) Get(ctx context.Context, r Resource) (Held, bool, error) {
+	a, err := m.run(ctx, r, kv.LeaseGet, []string{r.Key}, []string{r.Name})
+	return m.got(r, a, err)
+}
+
+// Lookup is what is known of one of many leases.
+type Lookup struct {
+	Held Held
+	OK   bool // somebody has it
+	Err  error
+}
+
+// GetMany is Get for many, in one round trip per 1,000.
+func (m *Leases) GetMany(ctx context.Context, list []Resource) []Lookup {
+	calls := make([]kv.ScriptCall, len(list))
+	for i, r := range list {
+		calls[i] = kv.ScriptCall{Keys: []string{r.Key}, Args: []string{r.Name}}
+	}
+	found := make([]Lookup, len(list))
+	for i, reply := range m.db.RunMulti(ctx, kv.LeaseGet, calls) {
+		a, err := m.read(ctx, list[i], reply.Msg, reply.Err)
+		found[i].Held, found[i].OK, found[i].Err = m.got(list[i], a, err)
+	}
+	return found
+}
+
+func (m *Leases) got(r Resource, a answer, err error) (Held, bool, error) {
+	if err != nil || a.status != 1 {
+		return Held{}, false, err
+	}
+	h, err := m.heldBy(r, a)
+	if err != nil {
+		return Held{}, false, err
+	}
+	h.Token, _ = strconv.ParseInt(a.text[3], 10, 64) // the script has looked at it
+	return h, true, nil
+}
+
+// Validate returns nil if the token is that of the lease as it is now.
+func (m *Leases) Validate(ctx context.Context, r Resource, token int64) error {
+	h, ok, err := m.Get(ctx, r)
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		return fmt.Errorf("token %d of %s: %w: nobody holds it", token, r.Title, m.opt.Lost)
+	case h.Token != token:
+		return fmt.Errorf("token %d of %s: %w: the current one is %d: %w", token, r.Title, m.opt.Lost, h.Token, m.opt.Blocked(r, h, false))
+	}
+	return nil
+}
+
+// attempt asks for a lease once. In line, it is given a place or gives a sign of
+// life.
+func (m *Leases) attempt(ctx context.Context, r Resource, holder string, q Request, inLine bool) (*Lease, *refusal, error) {
+	begun := m.opt.Now()
+	h, refused, err := m.take(ctx, r, holder, q, inLine)
+	if err != nil || refused != nil {
+		return nil, refused, err
+	}
+	l, err := m.keep(ctx, r, h, q, begun)
+	return l, nil, err
+}
+
+// refusal is why a lease is not given.
+type refusal struct {
+	err   error
+	left  time.Duration // until it ends as things are, or 0
+	place int           // in line, from 0
+}
+
+func (m *Leases) take(ctx context.Context, r Resource, holder string, q Request, inLine bool) (Held, *refusal, error) {
+	mode, patience := "refuse", ""
+	if q.Share {
+		mode = "share"
+	}
+	if inLine {
+		patience = micros(m.opt.WaiterTTL)
+	}
+	m.mu.Lock()
+	seen := m.tokens[r.Fence]
+	m.mu.Unlock()
+	names := []string{r.Key, r.Fence, r.Index, keys.LeaseLine(r.Key), keys.LeaseWaiting(r.Key)}
+	args := []string{
+		r.Group, r.Name, holder, q.ID, micros(q.TTL), mode, patience, strconv.FormatInt(seen, 10), m.db.Publish(), r.Wakes(m.id), "",
+	}
+	indexed := func() error { return nil }
+	if m.due(r) {
+		args[len(args)-1] = "tidy"
+		names, indexed = m.index(ctx, r, names)
+	}
+	a, err := m.run(ctx, r, kv.LeaseAcquire, names, args)
+	// What no listing would show must not be.
+	if err = errors.Join(err, indexed()); err != nil {
+		m.forget(r)
+		return Held{}, nil, err
+	}
+	if a.status != 1 {
+		ends, _ := strconv.ParseInt(a.text[3], 10, 64) // the script has made it
+		place, _ := strconv.Atoi(a.text[4])            // likewise
+		return Held{}, &refusal{m.blocked(r, a, a.status == 2), time.Duration(ends) * time.Microsecond, place}, nil
+	}
+	// The token stands where a holder does in other answers.
+	h, err := m.heldBy(r, a)
+	h.Token, _ = strconv.ParseInt(h.Holder, 10, 64) // likewise
+	h.Holder = holder
+	m.mu.Lock()
+	m.tokens[r.Fence] = max(m.tokens[r.Fence], h.Token)
+	m.mu.Unlock()
+	return h, nil, err
+}
+
+// due reports whether a group is to be put into its index.
+func (m *Leases) due(r Resource) bool {
+	now, l := time.Now(), listing{r.Groups, r.Group}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now.Sub(m.listed[l]) < listEvery {
+		return false
+	}
+	m.listed[l] = now
+	return true
+}
+
+// forget makes the next call put the group into its index.
+func (m *Leases) forget(r Resource) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.listed, listing{r.Groups, r.Group})
+}
+
+// Distrust makes the next calls put all groups into their indexes: the server may
+// have forgotten them.
+func (m *Leases) Distrust() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.listed)
+}
+
+// index puts a group into its index: by the script, as one of its keys, or where
+// that is in another slot, beside it. The function it returns waits for that.
+func (m *Leases) index(ctx context.Context, r Resource, names []string) ([]string, func() error) {
+	if !m.db.Cluster() {
+		return append(names, r.Groups), func() error { return nil }
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := m.db.Do(ctx, m.db.B().Sadd().Key(r.Groups).Member(r.Group).Build())
+		if kv.IsWrongType(err) {
+			err = m.opt.Corrupt(r.Groups, "", err)
+		}
+		done <- err
+	}()
+	return names, func() error { return <-done }
+}
+
+// abandon gives back what a request may have been given, behind the caller's back.
+// If that fails, it ends by itself.
+func (m *Leases) abandon(r Resource, q Request) {
+	_ = m.db.Background(func(ctx context.Context) { _, _ = m.release(ctx, r, "", q.ID) })
+}
+
+func (m *Leases) release(ctx context.Context, r Resource, token, request string) (answer, error) {
+	return m.run(ctx, r, kv.LeaseRelease,
+		[]string{r.Key, r.Fence, r.Index, keys.LeaseLine(r.Key), keys.LeaseWaiting(r.Key)}, []string{r.Name, token, request, m.db.Publish()})
+}
+
+// answer is what a script returned: a status, and texts.
+type answer struct {
+	status int64
+	text   []string
+}
+
+func (m *Leases) run(ctx context.Context, r Resource, script kv.Script, names, args []string) (answer, error) {
+	msg, err := m.db.Run(ctx, script, names, args)
+	return m.read(ctx, r, msg, err)
+}
+
+// read reads an answer. What is wrong with the key, whatever was asked, is an
+// error.
+func (m *Leases) read(ctx context.Context, r Resource, msg rueidis.RedisMessage, err error) (a answer, _ error) {
+	if err != nil {
+		return a, m.opt.Blame(ctx, r, err)
+	}
+	parts, _ := msg.ToArray() // our scripts return one
+	a.status, _ = parts[0].AsInt64()
+	a.text = make([]string, len(parts)-1)
+	for i := range a.text {
+		a.text[i], _ = parts[i+1].ToString()
+	}
+	switch a.status {
+	case 4:
+		return a, m.opt.Taken(r, a.text[0])
+	case 5:
+		return a, m.opt.Corrupt(r.Key, a.text[0], errUnreadable)
+	case 6:
+		return a, m.opt.Corrupt(r.Fence, "", fmt.Errorf("%q is no token that another can follow: %w", a.text[0], errUnreadable))
+	}
+	return a, nil
+}
+
+var errUnreadable = errors.New("it looks neither free nor held: delete it")
+
+func (m *Leases) blocked(r Resource, a answer, next bool) error {
+	h, err := m.heldBy(r, a)
+	if err != nil {
+		return err
+	}
+	return m.opt.Blocked(r, h, next)
+}
+
+// heldBy reads holder, since and until.
+func (m *Leases) heldBy(r Resource, a answer) (h Held, err error) {
+	h.Holder = a.text[0]
+	for i, t := range []*time.Time{&h.Since, &h.Until} {
+		if *t, err = time.Parse(timeFormat, a.text[1+i]); err != nil {
+			return h, m.opt.Corrupt(r.Key, [...]string{"since", "until"}[i], err)
+		}
+	}
+	return h, nil
+}
+
+// timeFormat is how the cache stores times.
+const timeFormat = "2006-01-02T15:04:05.000000000Z"
+
+func micros(d time.Duration) string { return strconv.FormatInt(d.Microseconds(), 10) }

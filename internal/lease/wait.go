@@ -1,0 +1,199 @@
+package lease
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Wait takes a lease, or stands in line for it until ctx ends: first come, first
+// served. Who waits gives signs of life, and loses its place without. Only the
+// first in line is woken when the lease is free, and only it watches for the end of
+// one that nobody gives back.
+func (m *Leases) Wait(ctx context.Context, r Resource, holder string, q Request) (*Lease, error) {
+	made := m.name(&q)
+	l, refused, err := m.attempt(ctx, r, holder, q, true)
+	if l != nil {
+		return l, nil
+	}
+	if err != nil {
+		return nil, m.failed(ctx, r, q, made, err)
+	}
+	turn := m.wakes.join(ctx, r, q.ID)
+	defer m.wakes.leave(r, q.ID)
+	last := refused.err
+	timer := time.NewTimer(0) // what was told before anybody listened is asked for
+	defer timer.Stop()
+	for {
+		select {
+		case <-turn:
+			m.wakes.count.Add(1)
+		case <-timer.C:
+		case <-ctx.Done():
+			m.abandon(r, q)
+			return nil, fmt.Errorf("wait for %s: %w: %w", r.Title, ctx.Err(), last)
+		}
+		l, refused, err = m.attempt(ctx, r, holder, q, true)
+		switch {
+		case l != nil:
+			return l, nil
+		case err == nil:
+			last = refused.err
+		case !m.unknown(ctx, err):
+			return nil, err
+		default:
+			// Cut off, it keeps its place for a while.
+			last, refused = err, &refusal{place: 1}
+		}
+		timer.Reset(m.pause(refused))
+	}
+}
+
+// pause is until when to ask again if nobody says anything.
+func (m *Leases) pause(r *refusal) time.Duration {
+	// Not all at once.
+	beat := time.Duration(float64(m.opt.WaiterTTL) / 3 * (0.8 + 0.2*rand.Float64()))
+	if r.place == 0 && r.left > 0 {
+		// Redis ends it by the millisecond.
+		beat = min(beat, r.left+time.Millisecond)
+	}
+	return beat
+}
+
+// Wakes is how often somebody was woken.
+func (m *Leases) Wakes() int64 { return m.wakes.count.Load() }
+
+// wakes listens for whose turn it is: one connection per group in which somebody
+// waits.
+type wakes struct {
+	m     *Leases
+	count atomic.Int64
+
+	mu       sync.Mutex
+	channels map[string]*wakeChannel
+}
+
+type wakeChannel struct {
+	waiting map[string]chan struct{} // by request
+	ready   chan struct{}            // closed once it listens
+}
+
+// idle is for how long a connection is kept that nobody waits on.
+const idle = 10 * time.Second
+
+// join returns what tells that it is a request's turn, once that is listened for,
+// or could not be soon: signs of life find out too.
+func (w *wakes) join(ctx context.Context, r Resource, request string) <-chan struct{} {
+	name := r.Wakes(w.m.id)
+	turn := make(chan struct{}, 1)
+	w.mu.Lock()
+	c := w.channels[name]
+	if c == nil {
+		c = &wakeChannel{waiting: make(map[string]chan struct{}), ready: make(chan struct{})}
+		w.channels[name] = c
+		_ = w.m.db.Background(func(ctx context.Context) { w.listen(ctx, name, c) }) // closed, every call says so
+	}
+	c.waiting[request] = turn
+	w.mu.Unlock()
+	soon := time.NewTimer(w.m.opt.WaiterTTL / 3)
+	defer soon.Stop()
+	select {
+	case <-c.ready:
+	case <-soon.C:
+	case <-ctx.Done():
+	}
+	return turn
+}
+
+func (w *wakes) leave(r Resource, request string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c := w.channels[r.Wakes(w.m.id)]; c != nil {
+		delete(c.waiting, request)
+	}
+}
+
+// listen keeps a connection until nobody has waited for a while.
+func (w *wakes) listen(ctx context.Context, name string, c *wakeChannel) {
+	for {
+		if w.serve(ctx, name, c) {
+			return
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// serve listens over one connection, and reports whether nobody needs another.
+func (w *wakes) serve(ctx context.Context, name string, c *wakeChannel) (done bool) {
+	dropped := make(chan struct{}, 1)
+	s, err := w.m.db.Session(ctx, func(_, request string) { w.wake(c, request) }, func(string) {
+		select {
+		case dropped <- struct{}{}:
+		default:
+		}
+	})
+	if err != nil {
+		return false
+	}
+	defer s.Close()
+	if s.Subscribe(ctx, []string{name}) != nil {
+		return false
+	}
+	w.listening(c)
+	sweep := time.NewTicker(idle)
+	defer sweep.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return true
+		case <-s.Lost():
+			return false
+		case <-dropped:
+			return false
+		case <-sweep.C:
+			if w.unused(name, c) {
+				return true
+			}
+		}
+	}
+}
+
+func (w *wakes) listening(c *wakeChannel) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	select {
+	case <-c.ready:
+	default:
+		close(c.ready)
+	}
+}
+
+// unused forgets a channel on which nobody waits.
+func (w *wakes) unused(name string, c *wakeChannel) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(c.waiting) > 0 {
+		return false
+	}
+	delete(w.channels, name)
+	return true
+}
+
+// wake is called by the connection's reader.
+func (w *wakes) wake(c *wakeChannel, request string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if turn := c.waiting[request]; turn != nil {
+		select {
+		case turn <- struct{}{}:
+		default:
+		}
+	}
+}
