@@ -38,6 +38,8 @@ type Client struct {
 	Orders *OrdersCache
 	// Trades hands trades from who sees them to who stores them.
 	Trades *TradesCache
+	// Accounts holds what the accounts of users own: positions and balances.
+	Accounts *AccountCache
 
 	cfg   Config
 	kv    *kv.Client
@@ -93,6 +95,9 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 		OnEvent: func(e kv.Event, subject string, err error) {
 			if e == kv.Reconnected {
 				distrust()
+				if c := c.Load(); c != nil {
+					c.Accounts.renew()
+				}
 			}
 			connection.event(eventKinds[e], subject, err)
 		},
@@ -114,6 +119,7 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 		Ticks:     ticks,
 		Orders:    newOrdersCache(cfg, db, space, connection),
 		Trades:    newTradesCache(cfg, db, space, connection),
+		Accounts:  newAccountCache(cfg, db, space, connection),
 		cfg:       cfg,
 		kv:        db,
 	})
@@ -136,6 +142,7 @@ func (c *Client) Close() {
 		c.Ticks.stop()
 		c.Orders.stop()
 		c.Trades.stop()
+		c.Accounts.stop()
 		c.kv.Close()
 	})
 }

@@ -102,8 +102,8 @@ type Config struct {
 	// BreakerCooldown is how long an open breaker refuses calls before it lets
 	// one through to probe. Defaults to 1 s.
 	BreakerCooldown time.Duration `env:"CACHE_BREAKER_COOLDOWN"`
-	// ClockTolerance is how far a tick or an order may be ahead of the server's clock.
-	// Defaults to 5 s.
+	// ClockTolerance is how far a tick, an order, a fill or a snapshot of an account
+	// may be ahead of the server's clock. Defaults to 5 s.
 	ClockTolerance time.Duration `env:"CACHE_CLOCK_TOLERANCE"`
 	// FeedHeartbeat is how often a subscription asks the server for a sign of
 	// life; after two without an answer it counts as disconnected. Defaults to 1 s.
@@ -122,6 +122,9 @@ type Config struct {
 	// NewOrdersCap bounds each queue of [OrdersCache.PushOpenOrder]. Defaults to
 	// 100,000.
 	NewOrdersCap int `env:"CACHE_NEW_ORDERS_CAP"`
+	// FillsCap is how many fills of each position [AccountCache.ApplyTrade]
+	// remembers, so as to count each once; older ones it refuses. Defaults to 10,000.
+	FillsCap int `env:"CACHE_FILLS_CAP"`
 
 	// Stablecoin is the currency that balances are valued in. Defaults to USDT.
 	Stablecoin string `env:"CACHE_STABLECOIN"`
@@ -178,6 +181,7 @@ func defaults() Config {
 		TradesCap:          100_000,
 		TradesBatchTimeout: time.Minute,
 		NewOrdersCap:       100_000,
+		FillsCap:           10_000,
 		Stablecoin:         "USDT",
 		DustLimit:          2,
 	}
@@ -295,6 +299,7 @@ func (c Config) validate() error {
 		{"CACHE_ERROR_QUEUE_CAP", c.ErrorQueueCap, 1, 100_000_000},
 		{"CACHE_TRADES_CAP", c.TradesCap, 1, 100_000_000},
 		{"CACHE_NEW_ORDERS_CAP", c.NewOrdersCap, 1, 100_000_000},
+		{"CACHE_FILLS_CAP", c.FillsCap, 1, 100_000_000},
 		{"CACHE_DUST_LIMIT", c.DustLimit, 1, 1_000_000},
 	} {
 		if n.value < n.min || n.value > n.max {

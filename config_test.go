@@ -80,6 +80,7 @@ func TestConfigFromEverySetting(t *testing.T) {
 		"CACHE_TRADES_CAP":             "19",
 		"CACHE_TRADES_BATCH_TIMEOUT":   "20",
 		"CACHE_NEW_ORDERS_CAP":         "21",
+		"CACHE_FILLS_CAP":              "22",
 		"CACHE_STABLECOIN":             "USDC",
 		"CACHE_DUST_LIMIT":             "18",
 	}
@@ -97,6 +98,7 @@ func TestConfigFromEverySetting(t *testing.T) {
 		NearMaxStaleness: 500 * time.Millisecond, NearMaxEntries: 11, BreakerFailures: 12, BreakerCooldown: 13 * time.Second,
 		ClockTolerance: 14 * time.Second, FeedHeartbeat: 15 * time.Second, StreamBuffer: 16, ErrorQueueCap: 17,
 		TradesCap: 19, TradesBatchTimeout: 20 * time.Second, NewOrdersCap: 21,
+		FillsCap:   22,
 		Stablecoin: "USDC", DustLimit: 18,
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(fulloncache.Config{}, "Logger")); diff != "" {
@@ -115,6 +117,7 @@ func TestConfigDefaults(t *testing.T) {
 		"CACHE_NEAR_MAX_STALENESS": "2s", "CACHE_NEAR_MAX_ENTRIES": "10000", "CACHE_BREAKER_FAILURES": "5", "CACHE_BREAKER_COOLDOWN": "1s",
 		"CACHE_CLOCK_TOLERANCE": "5s", "CACHE_FEED_HEARTBEAT": "1s", "CACHE_STREAM_BUFFER": "1024", "CACHE_ERROR_QUEUE_CAP": "1000",
 		"CACHE_TRADES_CAP": "100000", "CACHE_TRADES_BATCH_TIMEOUT": "1m0s", "CACHE_NEW_ORDERS_CAP": "100000",
+		"CACHE_FILLS_CAP":  "10000",
 		"CACHE_STABLECOIN": "USDT", "CACHE_DUST_LIMIT": "2",
 	}
 	if diff := cmp.Diff(want, settings(fulloncache.Config{})); diff != "" {

@@ -34,6 +34,11 @@ const (
 	TradesSettle Script = "trades_settle"
 	TradesPop    Script = "trades_pop"
 
+	PositionApply  Script = "position_apply"
+	PositionWrite  Script = "position_write"
+	PositionDelete Script = "position_delete"
+	AccountSet     Script = "account_set"
+
 	AsideGeneration Script = "aside_generation"
 	AsideClaim      Script = "aside_claim"
 	AsideFill       Script = "aside_fill"

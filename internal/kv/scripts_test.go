@@ -11,6 +11,7 @@ func TestScriptsAreWholeAndSayWhetherTheyMayBeSentAgain(t *testing.T) {
 		TickSet: true, TickBeat: true, TickDelete: false, ListPush: false,
 		ListAppend: false, TimeSet: true, HashDelete: false, OrderWrite: true, OrderDelete: false,
 		TradesPush: false, TradesPeek: true, TradesDrain: true, TradesSettle: false, TradesPop: false,
+		PositionApply: true, PositionWrite: true, PositionDelete: false, AccountSet: true,
 		AsideGeneration: true, AsideClaim: true, AsideFill: true, AsideFail: true, AsideWrite: true, AsideInvalidate: true,
 		QueueSubmit: true, QueueAck: false, QueueSettle: false, QueueClaim: false, QueueLease: true, QueueRead: true, QueueRequeue: false,
 	}
