@@ -43,6 +43,8 @@ type Client struct {
 	// Bots keeps bots from trading one market at once, and tells what each says of
 	// itself.
 	Bots *BotCache
+	// Accounts holds what the accounts of users own: positions and balances.
+	Accounts *AccountCache
 
 	cfg   Config
 	kv    *kv.Client
@@ -99,6 +101,9 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 		OnEvent: func(e kv.Event, subject string, err error) {
 			if e == kv.Reconnected {
 				distrust()
+				if c := c.Load(); c != nil {
+					c.Accounts.renew()
+				}
 			}
 			connection.event(eventKinds[e], subject, err)
 		},
@@ -122,6 +127,7 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 		Trades:    newTradesCache(cfg, db, space, connection),
 		OHLCV:     newOHLCVCache(cfg, db, space, connection),
 		Bots:      newBotCache(cfg, db, space, connection),
+		Accounts:  newAccountCache(cfg, db, space, connection),
 		cfg:       cfg,
 		kv:        db,
 	})
@@ -146,6 +152,7 @@ func (c *Client) Close() {
 		c.Trades.stop()
 		c.OHLCV.stop()
 		c.Bots.stop()
+		c.Accounts.stop()
 		c.kv.Close()
 	})
 }

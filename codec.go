@@ -1,6 +1,7 @@
 package fulloncache
 
 import (
+	"encoding/json"
 	"strconv"
 	"strings"
 	"time"
@@ -202,4 +203,21 @@ func (r *jsonReader) decimal(name string) (n NullDecimal) {
 // done reports whether that was all, and nothing was odd.
 func (r *jsonReader) done() bool {
 	return !r.odd && r.at > 0 && r.s[r.at:] == "}"
+}
+
+// decodeFields reads a JSON object as encoding/json does, each field to where
+// field says, if anywhere. An error of one names it.
+func decodeFields(text string, field func(name string) any) error {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(text), &fields); err != nil {
+		return err
+	}
+	for name, value := range fields {
+		if to := field(name); to != nil {
+			if err := json.Unmarshal(value, to); err != nil {
+				return &elementError{name: name, err: err}
+			}
+		}
+	}
+	return nil
 }

@@ -113,8 +113,8 @@ type Config struct {
 	// BreakerCooldown is how long an open breaker refuses calls before it lets
 	// one through to probe. Defaults to 1 s.
 	BreakerCooldown time.Duration `env:"CACHE_BREAKER_COOLDOWN"`
-	// ClockTolerance is how far a tick or an order may be ahead of the server's clock.
-	// Defaults to 5 s.
+	// ClockTolerance is how far a tick, an order, a fill or a snapshot of an account
+	// may be ahead of the server's clock. Defaults to 5 s.
 	ClockTolerance time.Duration `env:"CACHE_CLOCK_TOLERANCE"`
 	// FeedHeartbeat is how often a subscription asks the server for a sign of
 	// life; after two without an answer it counts as disconnected. Defaults to 1 s.
@@ -157,6 +157,9 @@ type Config struct {
 	// OHLCVCap bounds each series of bars that has no cap of its own, see [Keep]; the
 	// oldest go first. Defaults to 10,000.
 	OHLCVCap int `env:"CACHE_OHLCV_CAP"`
+	// FillsCap is how many fills of each position [AccountCache.ApplyTrade]
+	// remembers, so as to count each once; older ones it refuses. Defaults to 10,000.
+	FillsCap int `env:"CACHE_FILLS_CAP"`
 
 	// Stablecoin is the currency that balances are valued in. Defaults to USDT.
 	Stablecoin string `env:"CACHE_STABLECOIN"`
@@ -217,6 +220,7 @@ func defaults() Config {
 		TradesBatchTimeout: time.Minute,
 		NewOrdersCap:       100_000,
 		OHLCVCap:           10_000,
+		FillsCap:           10_000,
 		Stablecoin:         "USDT",
 		DustLimit:          2,
 
@@ -342,6 +346,7 @@ func (c Config) validate() error {
 		{"CACHE_ORDER_QUEUE_CAP", c.OrderQueueCap, 1, 100_000_000},
 		{"CACHE_ORDER_QUEUE_DEAD_CAP", c.OrderQueueDeadCap, 1, 100_000_000},
 		{"CACHE_OHLCV_CAP", c.OHLCVCap, 1, maxBars},
+		{"CACHE_FILLS_CAP", c.FillsCap, 1, 100_000_000},
 		{"CACHE_DUST_LIMIT", c.DustLimit, 1, 1_000_000},
 	} {
 		if n.value < n.min || n.value > n.max {

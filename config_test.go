@@ -87,6 +87,7 @@ func TestConfigFromEverySetting(t *testing.T) {
 		"CACHE_ORDER_QUEUE_WINDOW":     "24",
 		"CACHE_ORDER_CONFIRM_TIMEOUT":  "25",
 		"CACHE_OHLCV_CAP":              "22",
+		"CACHE_FILLS_CAP":              "22",
 		"CACHE_STABLECOIN":             "USDC",
 		"CACHE_DUST_LIMIT":             "18",
 	}
@@ -107,6 +108,7 @@ func TestConfigFromEverySetting(t *testing.T) {
 		OrderQueueOrdered: true, OrderQueueCap: 22, OrderQueueDisplace: true, OrderQueueDeadCap: 23, OrderQueueWindow: 24 * time.Second,
 		OrderConfirmTimeout: 25 * time.Second,
 		OHLCVCap:            22,
+		FillsCap:            22,
 		Stablecoin:          "USDC", DustLimit: 18,
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(fulloncache.Config{}, "Logger")); diff != "" {
@@ -128,6 +130,7 @@ func TestConfigDefaults(t *testing.T) {
 		"CACHE_ORDER_QUEUE_ORDERED": "false", "CACHE_ORDER_QUEUE_CAP": "100000", "CACHE_ORDER_QUEUE_DISPLACE": "false",
 		"CACHE_ORDER_QUEUE_DEAD_CAP": "100000", "CACHE_ORDER_QUEUE_WINDOW": "10m0s", "CACHE_ORDER_CONFIRM_TIMEOUT": "1s",
 		"CACHE_OHLCV_CAP":  "10000",
+		"CACHE_FILLS_CAP":  "10000",
 		"CACHE_STABLECOIN": "USDT", "CACHE_DUST_LIMIT": "2",
 	}
 	if diff := cmp.Diff(want, settings(fulloncache.Config{})); diff != "" {

@@ -1,7 +1,6 @@
 package fulloncache
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -43,9 +42,9 @@ func decodeTrade(text string) (Trade, error) {
 	// A missing one would look like a 0.
 	switch {
 	case !d.cost.Valid:
-		return Trade{}, &elementError{name: "cost", err: errors.New("missing")}
+		return Trade{}, &elementError{name: "cost", err: errMissing}
 	case !d.fee.Valid:
-		return Trade{}, &elementError{name: "fee", err: errors.New("missing")}
+		return Trade{}, &elementError{name: "fee", err: errMissing}
 	}
 	d.trade.Cost, d.trade.Fee = d.cost.Decimal, d.fee.Decimal
 	// What no write takes was not written by one: never let it look right.
@@ -133,18 +132,7 @@ func (d *tradeDecoder) field(name string) any {
 
 // any reads a trade as encoding/json does, and names the field that is wrong.
 func (d *tradeDecoder) any(text string) error {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal([]byte(text), &fields); err != nil {
-		return err
-	}
-	for name, value := range fields {
-		if to := d.field(name); to != nil {
-			if err := json.Unmarshal(value, to); err != nil {
-				return &elementError{name: name, err: err}
-			}
-		}
-	}
-	return nil
+	return decodeFields(text, d.field)
 }
 
 // corruptTrade says what is wrong with an element of a list of trades.

@@ -64,6 +64,9 @@ func (s Space) Revs() []string {
 		s.prefix + "ticker_rev:*", s.prefix + "trade_rev:*", s.prefix + "order_rev:*",
 		s.BotRev(),
 	}
+// OrderRev and PositionRev.
+func (s Space) Revs() []string {
+	return []string{s.prefix + "ticker_rev:*", s.prefix + "trade_rev:*", s.prefix + "order_rev:*", s.prefix + "position_rev:*"}
 }
 
 // TickerBeat is the last sign of life of an exchange's feed.
@@ -313,6 +316,46 @@ func (s Space) BotsChannel() string { return s.db + s.Bots() }
 
 // BotRevChannel carries the news that the revisions of bots began anew.
 func (s Space) BotRevChannel() string { return s.db + s.BotRev() }
+// Positions are the positions of a user's account at an exchange.
+// Hash: a symbol as given → JSON, and "" → as of when all of them were told, if
+// they were. No TTL.
+func (s Space) Positions(user int64, exchange string) string {
+	return s.tagged("positions:", User(user), ":"+Escape(exchange))
+}
+
+// PositionFills are the fills that count in a position.
+// Sorted set of the exchange's trade ids by their times in microseconds, capped,
+// and "" by the time up to which no other counts. No TTL: it goes with the
+// position.
+func PositionFills(positions, symbol string) string { return positions + ":fills:" + Escape(symbol) }
+
+// PositionRev numbers the changes of a user's positions, as TickerRev those of an
+// exchange's tickers.
+func (s Space) PositionRev(user int64) string { return s.tagged("position_rev:", User(user), "") }
+
+// PositionAccounts is the index of accounts that have positions. It has a slot of
+// its own, so its writers add to it again and again.
+// Set of a user as User names it, ":" and an exchange as given. No TTL.
+func (s Space) PositionAccounts() string { return s.prefix + "positions" }
+
+// Account are the balances of a user's account at an exchange.
+// Hash: a currency as given → JSON, and "" → the snapshot's time. No TTL.
+func (s Space) Account(user int64, exchange string) string {
+	return s.tagged("accounts:", User(user), ":"+Escape(exchange))
+}
+
+// Accounts is the index of accounts that have balances, as PositionAccounts is of
+// those that have positions.
+func (s Space) Accounts() string { return s.prefix + "accounts" }
+
+// PositionsChannel carries the changes of an account's positions.
+func (s Space) PositionsChannel(user int64, exchange string) string {
+	return s.db + s.Positions(user, exchange)
+}
+
+// PositionRevChannel carries the news that the revisions of a user's positions
+// began anew.
+func (s Space) PositionRevChannel(user int64) string { return s.db + s.PositionRev(user) }
 
 // OrderChannel carries the changes of one order.
 func (s Space) OrderChannel(exchange, id string) string { return s.db + s.OrderStatus(exchange, id) }
@@ -412,6 +455,7 @@ func (s Space) Patterns() []string {
 		"ohlcv:*", "ohlcv_series:*", "ohlcv_rev:*", "ohlcv_exchanges",
 		"block_exchange", "block_exchange:*", "opening_position", "opening_position:*", "fence:*",
 		"bot_status", "bot_status:*", "bot_status_rev", "{bot_status}*",
+		"positions", "positions:*", "position_rev:*", "accounts", "accounts:*",
 	}
 }
 

@@ -45,6 +45,10 @@ const (
 
 	BotUpdate Script = "bot_update"
 	BotDelete Script = "bot_delete"
+	PositionApply  Script = "position_apply"
+	PositionWrite  Script = "position_write"
+	PositionDelete Script = "position_delete"
+	AccountSet     Script = "account_set"
 
 	AsideGeneration Script = "aside_generation"
 	AsideClaim      Script = "aside_claim"

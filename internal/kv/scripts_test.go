@@ -14,6 +14,7 @@ func TestScriptsAreWholeAndSayWhetherTheyMayBeSentAgain(t *testing.T) {
 		BarsAppend: true, BarsRange: true, BarsDelete: false,
 		LeaseAcquire: true, LeaseRenew: true, LeaseRelease: true, LeaseDrop: false, LeaseGet: true,
 		BotUpdate: true, BotDelete: false,
+		PositionApply: true, PositionWrite: true, PositionDelete: false, AccountSet: true,
 		AsideGeneration: true, AsideClaim: true, AsideFill: true, AsideFail: true, AsideWrite: true, AsideInvalidate: true,
 		QueueUse: true, QueueSubmit: true, QueueAck: false, QueueSettle: false, QueueClaim: false, QueueLease: true, QueueRead: true, QueueRequeue: false,
 	}

@@ -1,0 +1,153 @@
+package fulloncache
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/fullon/fulloncache/internal/kv"
+)
+
+// accountIndex is a set of accounts that have something. The script that stores
+// it adds to the set where both share a slot. In a cluster they do not: an account
+// is added before something is stored, again with later writes, and by everybody
+// who wrote when the server was away, so that what was cleared or lost comes back.
+// It may name accounts that have nothing; those are passed over.
+type accountIndex struct {
+	kv  *kv.Client
+	log *slog.Logger
+	key string
+	// hash is where an account's things are.
+	hash func(Account) string
+
+	mu    sync.Mutex
+	added map[Account]time.Time // in a cluster, when this process last did
+}
+
+func newAccountIndex(db *kv.Client, log *slog.Logger, key string, hash func(Account) string) *accountIndex {
+	return &accountIndex{kv: db, log: log, key: key, hash: hash, added: make(map[Account]time.Time)}
+}
+
+// declare adds the index to the keys of a script that stores something of an
+// account, or sees to it that the account is in the index.
+func (x *accountIndex) declare(ctx context.Context, a Account, names []string) []string {
+	if !x.kv.Cluster() {
+		return append(names, x.key)
+	}
+	now := time.Now()
+	x.mu.Lock()
+	last, known := x.added[a]
+	if due := now.Sub(last) >= indexEvery; due {
+		x.added[a] = now
+	}
+	x.mu.Unlock()
+	switch {
+	case !known:
+		x.add(ctx, a)
+	case now.Sub(last) >= indexEvery:
+		_ = x.kv.Background(func(ctx context.Context) { x.add(ctx, a) }) // after Close nothing is indexed
+	}
+	return names
+}
+
+// add adds accounts. If that fails, the next write tries again: what is stored
+// matters more than that it is listed.
+func (x *accountIndex) add(ctx context.Context, accounts ...Account) {
+	members := make([]string, len(accounts))
+	for i, a := range accounts {
+		members[i] = a.member()
+	}
+	if _, err := x.kv.Do(ctx, x.kv.B().Sadd().Key(x.key).Member(members...).Build()); err != nil {
+		x.log.WarnContext(ctx, "accounts not indexed", "index", x.key, "error", err)
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		for _, a := range accounts {
+			delete(x.added, a)
+		}
+	}
+}
+
+// renew adds, behind the caller's back, all accounts that this process wrote:
+// the node that has the index may have come back without.
+func (x *accountIndex) renew() {
+	x.mu.Lock()
+	accounts := make([]Account, 0, len(x.added))
+	for a := range x.added {
+		accounts = append(accounts, a)
+	}
+	x.mu.Unlock()
+	_ = x.kv.Background(func(ctx context.Context) {
+		for some := range slices.Chunk(accounts, kv.Pipelined) {
+			x.add(ctx, some...)
+		}
+	})
+}
+
+// remove takes an account out that has nothing any more. One that got something
+// meanwhile is put back.
+func (x *accountIndex) remove(ctx context.Context, a Account) error {
+	if _, err := x.kv.Do(ctx, x.kv.B().Srem().Key(x.key).Member(a.member()).Build()); err != nil {
+		return redisError(x.key, err)
+	}
+	x.mu.Lock()
+	delete(x.added, a)
+	x.mu.Unlock()
+	reply, err := x.kv.Do(ctx, x.kv.B().Exists().Key(x.hash(a)).Build())
+	if err != nil {
+		return err
+	}
+	if has, _ := reply.AsInt64(); has == 1 {
+		x.add(ctx, a)
+	}
+	return nil
+}
+
+// each yields what the hash of every account in the index holds, sorted by user
+// and exchange, in two round trips (more beyond 1,000 accounts). Accounts without
+// one are passed over. An error stands for an account, or for all if the index
+// cannot be read.
+func (x *accountIndex) each(ctx context.Context, yield func(a Account, fields map[string]string, err error) bool) {
+	reply, err := x.kv.Do(ctx, x.kv.B().Smembers().Key(x.key).Build())
+	if err != nil {
+		yield(Account{}, nil, redisError(x.key, err))
+		return
+	}
+	members, _ := reply.AsStrSlice()
+	accounts := make([]Account, 0, len(members))
+	for _, member := range members {
+		a, err := accountOf(x.key, member)
+		if err == nil {
+			accounts = append(accounts, a)
+		} else if !yield(a, nil, err) {
+			return
+		}
+	}
+	slices.SortFunc(accounts, compareAccounts)
+	for some := range slices.Chunk(accounts, kv.Pipelined) {
+		cmds := make([]rueidis.Completed, len(some))
+		for i, a := range some {
+			cmds[i] = x.kv.B().Hgetall().Key(x.hash(a)).Build()
+		}
+		for i, reply := range x.kv.DoMulti(ctx, cmds) {
+			fields, err := hashOf(x.hash(some[i]), reply)
+			if err == nil && len(fields) == 0 {
+				continue
+			}
+			if !yield(some[i], fields, err) {
+				return
+			}
+		}
+	}
+}
+
+// hashOf reads the reply to HGETALL.
+func hashOf(key string, r kv.Reply) (map[string]string, error) {
+	if r.Err != nil {
+		return nil, redisError(key, r.Err)
+	}
+	return r.Msg.AsStrMap()
+}

@@ -1,0 +1,292 @@
+package fulloncache
+
+import (
+	"errors"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// rounded is r with 18 places, half-even, the slow way.
+func rounded(r *big.Rat) *big.Rat {
+	scaled := new(big.Rat).Mul(r, new(big.Rat).SetInt(power(18)))
+	n := new(big.Int).Div(scaled.Num(), scaled.Denom()) // down, also below 0
+	rest := new(big.Rat).Sub(scaled, new(big.Rat).SetInt(n))
+	if c := rest.Cmp(big.NewRat(1, 2)); c > 0 || c == 0 && n.Bit(0) == 1 {
+		n.Add(n, big.NewInt(1))
+	}
+	return new(big.Rat).SetFrac(n, power(18))
+}
+
+// ledger is the naive model: average cost with fractions, never rounded but for
+// what a fill costs.
+type ledger struct {
+	volume, cost, profit, fees, cash *big.Rat // volume and cost are negative where it is short
+	fills                            int64
+}
+
+func newLedger() *ledger {
+	return &ledger{new(big.Rat), new(big.Rat), new(big.Rat), new(big.Rat), new(big.Rat), 0}
+}
+
+// paid is what a fill costs.
+func paid(t *Trade) *big.Rat {
+	if !t.Cost.IsZero() {
+		return t.Cost.rat()
+	}
+	exact := new(big.Rat).Mul(t.Volume.rat(), t.Price.rat())
+	if places, ok := exact.FloatPrec(); ok && places <= MaxDecimalPlaces {
+		return exact
+	}
+	return rounded(exact)
+}
+
+func (l *ledger) apply(t *Trade) {
+	l.fills++
+	volume, cost := t.Volume.rat(), paid(t)
+	if t.Side == Sell {
+		volume.Neg(volume)
+		cost.Neg(cost)
+	}
+	l.cash.Sub(l.cash, cost)
+	l.fees.Add(l.fees, t.Fee.rat())
+	for volume.Sign() != 0 {
+		part := new(big.Rat).Set(volume)
+		if l.volume.Sign()*volume.Sign() < 0 && new(big.Rat).Abs(volume).Cmp(new(big.Rat).Abs(l.volume)) > 0 {
+			part.Neg(l.volume) // first to 0, then the rest
+		}
+		its := new(big.Rat).Mul(cost, new(big.Rat).Quo(part, volume))
+		if l.volume.Sign()*part.Sign() >= 0 {
+			l.cost.Add(l.cost, its)
+		} else {
+			released := new(big.Rat).Mul(l.cost, new(big.Rat).Quo(new(big.Rat).Neg(part), l.volume))
+			l.cost.Sub(l.cost, released)
+			// Long: its is negative, what a sale brought; short: what closing cost.
+			l.profit.Sub(l.profit, new(big.Rat).Add(its, released))
+		}
+		l.volume.Add(l.volume, part)
+		volume.Sub(volume, part)
+		cost.Sub(cost, its)
+	}
+}
+
+// agrees checks the position: exactly where nothing is rounded, and everywhere that
+// cost and profit are conserved.
+func (l *ledger) agrees(t rapid.TB, p Position) {
+	t.Helper()
+	volume, cost := p.Volume.rat(), p.Cost.rat()
+	if p.Side == Short {
+		volume.Neg(volume)
+		cost.Neg(cost)
+	}
+	if volume.Cmp(l.volume) != 0 || p.Fees.rat().Cmp(l.fees) != 0 {
+		t.Fatalf("%+v: volume or fees: want %s and %s", p, l.volume.FloatString(20), l.fees.FloatString(20))
+	}
+	// All that came in and went out is profit, or cost of what is open.
+	if flow := new(big.Rat).Sub(p.RealisedProfit.rat(), cost); flow.Cmp(l.cash) != 0 {
+		t.Fatalf("%+v: profit and cost make %s, and the cash is %s", p, flow.FloatString(20), l.cash.FloatString(20))
+	}
+	// Each fill rounds once, by half of the last place at most.
+	bound := new(big.Rat).SetFrac(big.NewInt(l.fills), power(18))
+	for _, x := range []struct{ got, want *big.Rat }{{cost, l.cost}, {p.RealisedProfit.rat(), l.profit}} {
+		if d := new(big.Rat).Sub(x.got, x.want); d.Abs(d).Cmp(bound) > 0 {
+			t.Fatalf("%+v: %s is not near %s", p, x.got.FloatString(20), x.want.FloatString(20))
+		}
+	}
+	if p.Cost.Sign() < 0 || p.Volume.Sign() < 0 || p.Flat() != p.Volume.IsZero() {
+		t.Fatalf("%+v is none", p)
+	}
+	average := new(big.Rat)
+	if !p.Flat() {
+		average = rounded(new(big.Rat).Quo(p.Cost.rat(), p.Volume.rat()))
+	} else if !p.Cost.IsZero() {
+		t.Fatalf("%+v: flat at a cost", p)
+	}
+	if p.AvgPrice.rat().Cmp(average) != 0 {
+		t.Fatalf("%+v: average price %s", p, average.FloatString(20))
+	}
+	if _, err := p.complete(); err != nil {
+		t.Fatalf("%+v cannot be stored: %v", p, err)
+	}
+}
+
+func decimals(least, most int64, places int) *rapid.Generator[Decimal] {
+	return rapid.Custom(func(t *rapid.T) Decimal {
+		d, err := NewDecimal(rapid.Int64Range(least, most).Draw(t, "digits"), rapid.IntRange(0, places).Draw(t, "places"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	})
+}
+
+// fillsOf draws fills: mostly of sizes that meet again, so that they close.
+func fillsOf(t *rapid.T) []*Trade {
+	sizes := rapid.SliceOfN(rapid.OneOf(decimals(1, 20, 3), decimals(1, 1e12, 19)), 1, 4).Draw(t, "sizes")
+	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) *Trade {
+		trade := &Trade{
+			Side:   rapid.SampledFrom([]Side{Buy, Sell}).Draw(t, "side"),
+			Volume: rapid.SampledFrom(sizes).Draw(t, "volume"),
+			Price:  rapid.OneOf(decimals(1, 1000, 2), decimals(1, 1e9, 19)).Draw(t, "price"),
+			Fee:    decimals(-1000, 1e6, 19).Draw(t, "fee"),
+			Time:   time.Unix(rapid.Int64Range(0, 100).Draw(t, "time"), 0),
+		}
+		if rapid.Bool().Draw(t, "has a cost") {
+			trade.Cost = decimals(0, 1e12, 19).Draw(t, "cost")
+		}
+		return trade
+	}), 1, 40).Draw(t, "fills")
+}
+
+// Cost and profit are conserved over any fills, and what a naive model finds with
+// fractions is found here, but for the last place.
+func TestFillsConserveCostAndProfit(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		var p Position
+		p.Account, p.Symbol = Account{1, "kraken"}, "BTC/USD"
+		l := newLedger()
+		newest := time.Time{}
+		for _, fill := range fillsOf(t) {
+			next, err := p.apply(fill)
+			if err != nil {
+				// A price of more than 38 digits; nothing counts.
+				if !errors.Is(err, ErrInvalid) {
+					t.Fatal(err)
+				}
+				continue
+			}
+			p = next
+			if fill.Time.After(newest) {
+				newest = fill.Time
+			}
+			l.apply(fill)
+			l.agrees(t, p)
+			if !p.Time.Equal(newest) {
+				t.Fatalf("%+v: the newest fill is of %s", p, newest)
+			}
+		}
+	})
+}
+
+// What is stored comes back.
+func TestPositionCodec(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		p := Position{Account: Account{rapid.Int64Range(1, 1<<40).Draw(t, "uid"), ""}}
+		text := rapid.StringMatching(`[a-zA-Z/"\\:{} \n\x{1f600}-]{1,12}`)
+		p.Exchange, p.Symbol = text.Draw(t, "exchange"), text.Draw(t, "symbol")
+		for _, fill := range fillsOf(t) {
+			if next, err := p.apply(fill); err == nil {
+				p = next
+			}
+		}
+		if p.Side == "" {
+			return
+		}
+		p.Rev = rapid.Int64Range(1, 1<<53).Draw(t, "rev")
+		stored := withRevision(p.Rev, p.encode())
+		got, err := readPosition("key", p.Account, p.Symbol, stored)
+		if err != nil || !got.Equal(p) || got.Rev != p.Rev || got.text != stored {
+			t.Fatalf("%s: got %+v, %v\nwant %+v", stored, got, err, p)
+		}
+		m, err := readPositionMessage("channel", "P "+stored)
+		if err != nil || m.kind != messagePosition || !m.position.Equal(p) {
+			t.Fatalf("message: got %+v, %v", m, err)
+		}
+	})
+}
+
+func TestFillArithmetic(t *testing.T) {
+	t.Parallel()
+	d := MustDecimal
+	for _, c := range []struct {
+		name  string
+		fills string // side volume price
+		want  Position
+	}{
+		{"open", "buy 2 100", Position{Side: Long, Volume: d("2"), Cost: d("200"), AvgPrice: d("100")}},
+		{"add", "buy 1 100, buy 2 130", Position{Side: Long, Volume: d("3"), Cost: d("360"), AvgPrice: d("120")}},
+		{"reduce", "buy 3 100, sell 1 110", Position{Side: Long, Volume: d("2"), Cost: d("200"), AvgPrice: d("100"), RealisedProfit: d("10")}},
+		{"close", "buy 3 100, sell 3 90", Position{Side: Flat, RealisedProfit: d("-30")}},
+		{"flip", "buy 1 100, sell 3 110", Position{Side: Short, Volume: d("2"), Cost: d("220"), AvgPrice: d("110"), RealisedProfit: d("10")}},
+		{"open short", "sell 2 100", Position{Side: Short, Volume: d("2"), Cost: d("200"), AvgPrice: d("100")}},
+		{"reduce short", "sell 2 100, buy 1 90", Position{Side: Short, Volume: d("1"), Cost: d("100"), AvgPrice: d("100"), RealisedProfit: d("10")}},
+		{"close short", "sell 2 100, buy 2 90", Position{Side: Flat, RealisedProfit: d("20")}},
+		{"flip short", "sell 1 100, buy 3 90", Position{Side: Long, Volume: d("2"), Cost: d("180"), AvgPrice: d("90"), RealisedProfit: d("10")}},
+		{"open again", "buy 1 100, sell 1 110, sell 1 120", Position{Side: Short, Volume: d("1"), Cost: d("120"), AvgPrice: d("120"), RealisedProfit: d("10")}},
+		{"cost as given", "buy 2 100 201", Position{Side: Long, Volume: d("2"), Cost: d("201"), AvgPrice: d("100.5")}},
+		{
+			"a third, and what is left", "buy 3 1 1, sell 1 1",
+			Position{
+				Side: Long, Volume: d("2"), Cost: d("0.666666666666666667"), AvgPrice: d("0.333333333333333334"),
+				RealisedProfit: d("0.666666666666666667"),
+			},
+		},
+		{"a tie to even, down", "buy 2 1 5e-18, sell 1 1", Position{Side: Long, Volume: d("1"), Cost: d("3e-18"), AvgPrice: d("3e-18"), RealisedProfit: d("0.999999999999999998")}},
+		{"a tie to even, up", "buy 2 1 7e-18, sell 1 1", Position{Side: Long, Volume: d("1"), Cost: d("3e-18"), AvgPrice: d("3e-18"), RealisedProfit: d("0.999999999999999996")}},
+		{"no more than there is", "buy 1 1 9e-19, sell 0.9 1", Position{Side: Long, Volume: d("0.1"), RealisedProfit: d("0.8999999999999999991")}},
+		{"a product of 19 places", "buy 1e-10 1e-9", Position{Side: Long, Volume: d("1e-10"), Cost: d("1e-19"), AvgPrice: d("1e-9")}},
+		{"a product of 20 places", "buy 1e-10 0.0150000005", Position{Side: Long, Volume: d("1e-10"), Cost: d("1.5e-12"), AvgPrice: d("0.015")}},
+	} {
+		p := Position{}
+		for _, fill := range splitFills(c.fills) {
+			next, err := p.apply(fill)
+			if err != nil {
+				t.Fatalf("%s: %v", c.name, err)
+			}
+			p = next
+		}
+		p.Time = time.Time{}
+		if !p.Equal(c.want) {
+			t.Errorf("%s: got %+v, want %+v", c.name, p, c.want)
+		}
+	}
+}
+
+// splitFills reads "side volume price cost, …"; the cost may be left out.
+func splitFills(text string) (fills []*Trade) {
+	for part := range strings.SplitSeq(text, ", ") {
+		words := append(strings.Fields(part), "0")
+		fills = append(fills, &Trade{Side: Side(words[0]), Volume: MustDecimal(words[1]), Price: MustDecimal(words[2]), Cost: MustDecimal(words[3])})
+	}
+	return fills
+}
+
+// What a Decimal cannot hold is refused, and says what.
+func TestFillThatDoesNotFit(t *testing.T) {
+	t.Parallel()
+	huge := "99999999999999999999999999999999999999"
+	for _, c := range []struct{ fills, want string }{
+		{"buy 10 " + huge, "cost: "},
+		{"buy " + huge + " 1 1, buy 1 1", "the position's volume: "},
+		{"buy 1 1 " + huge + ", buy 1e-19 1 1", "the position's cost: "},
+		{"buy 7e-19 1 1000", "the position's avg_price: "},
+	} {
+		p, fills := Position{}, splitFills(c.fills)
+		for i, fill := range fills {
+			next, err := p.apply(fill)
+			if last := i == len(fills)-1; last != (err != nil) {
+				t.Fatalf("%s: fill %d: %v", c.fills, i, err)
+			}
+			if err != nil && (!errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("%s: %v, want %q", c.fills, err, c.want)
+			}
+			p = next
+		}
+	}
+	// Sums can have more digits than what was read.
+	sum := MustDecimal(huge)
+	for range 40 {
+		sum = sum.Add(sum)
+	}
+	if sum.fits() || MustDecimal(huge).Add(MustDecimal("1")).fits() || !MustDecimal(huge).fits() || !MustDecimal("-1e-19").fits() {
+		t.Error("what has 38 digits fits, and nothing else does")
+	}
+	if got := sum.units(); got.Cmp(new(big.Int).Lsh(MustDecimal(huge).units(), 40)) != 0 {
+		t.Errorf("%s is %s units", sum, got)
+	}
+}
