@@ -38,6 +38,8 @@ type Client struct {
 	Orders *OrdersCache
 	// Trades hands trades from who sees them to who stores them.
 	Trades *TradesCache
+	// Processes knows which processes are alive.
+	Processes *ProcessCache
 
 	cfg   Config
 	kv    *kv.Client
@@ -107,13 +109,15 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 	if ticks.precision == nil {
 		ticks.precision = symbols
 	}
+	base := newBaseCache(cfg, db, space)
 	c.Store(&Client{
-		Base:      newBaseCache(cfg, db, space),
+		Base:      base,
 		Exchanges: exchanges,
 		Symbols:   symbols,
 		Ticks:     ticks,
 		Orders:    newOrdersCache(cfg, db, space, connection),
 		Trades:    newTradesCache(cfg, db, space, connection),
+		Processes: newProcessCache(cfg, db, space, connection, base.PushGlobalError),
 		cfg:       cfg,
 		kv:        db,
 	})
@@ -136,6 +140,7 @@ func (c *Client) Close() {
 		c.Ticks.stop()
 		c.Orders.stop()
 		c.Trades.stop()
+		c.Processes.stop()
 		c.kv.Close()
 	})
 }

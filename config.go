@@ -122,6 +122,11 @@ type Config struct {
 	// NewOrdersCap bounds each queue of [OrdersCache.PushOpenOrder]. Defaults to
 	// 100,000.
 	NewOrdersCap int `env:"CACHE_NEW_ORDERS_CAP"`
+	// ProcessHeartbeat is how often a registered process tells that it is alive; one
+	// that was not heard of for 1¾ of it counts as dead. Defaults to 10 s.
+	ProcessHeartbeat time.Duration `env:"CACHE_PROCESS_HEARTBEAT"`
+	// ProcessHistoryCap bounds the history of each component. Defaults to 100.
+	ProcessHistoryCap int `env:"CACHE_PROCESS_HISTORY_CAP"`
 
 	// Stablecoin is the currency that balances are valued in. Defaults to USDT.
 	Stablecoin string `env:"CACHE_STABLECOIN"`
@@ -178,6 +183,8 @@ func defaults() Config {
 		TradesCap:          100_000,
 		TradesBatchTimeout: time.Minute,
 		NewOrdersCap:       100_000,
+		ProcessHeartbeat:   10 * time.Second,
+		ProcessHistoryCap:  100,
 		Stablecoin:         "USDT",
 		DustLimit:          2,
 	}
@@ -295,6 +302,7 @@ func (c Config) validate() error {
 		{"CACHE_ERROR_QUEUE_CAP", c.ErrorQueueCap, 1, 100_000_000},
 		{"CACHE_TRADES_CAP", c.TradesCap, 1, 100_000_000},
 		{"CACHE_NEW_ORDERS_CAP", c.NewOrdersCap, 1, 100_000_000},
+		{"CACHE_PROCESS_HISTORY_CAP", c.ProcessHistoryCap, 1, 100_000},
 		{"CACHE_DUST_LIMIT", c.DustLimit, 1, 1_000_000},
 	} {
 		if n.value < n.min || n.value > n.max {
@@ -319,6 +327,7 @@ func (c Config) validate() error {
 		{"CACHE_CLOCK_TOLERANCE", c.ClockTolerance, time.Millisecond, 24 * time.Hour},
 		{"CACHE_FEED_HEARTBEAT", c.FeedHeartbeat, 10 * time.Millisecond, time.Hour},
 		{"CACHE_TRADES_BATCH_TIMEOUT", c.TradesBatchTimeout, 10 * time.Millisecond, 24 * time.Hour},
+		{"CACHE_PROCESS_HEARTBEAT", c.ProcessHeartbeat, minHeartbeat, maxHeartbeat},
 	} {
 		if d.value < d.min || d.value > d.max {
 			return wrong(d.name, d.value, fmt.Sprintf("from %s to %s", d.min, d.max))

@@ -80,6 +80,8 @@ func TestConfigFromEverySetting(t *testing.T) {
 		"CACHE_TRADES_CAP":             "19",
 		"CACHE_TRADES_BATCH_TIMEOUT":   "20",
 		"CACHE_NEW_ORDERS_CAP":         "21",
+		"CACHE_PROCESS_HEARTBEAT":      "22",
+		"CACHE_PROCESS_HISTORY_CAP":    "23",
 		"CACHE_STABLECOIN":             "USDC",
 		"CACHE_DUST_LIMIT":             "18",
 	}
@@ -97,6 +99,7 @@ func TestConfigFromEverySetting(t *testing.T) {
 		NearMaxStaleness: 500 * time.Millisecond, NearMaxEntries: 11, BreakerFailures: 12, BreakerCooldown: 13 * time.Second,
 		ClockTolerance: 14 * time.Second, FeedHeartbeat: 15 * time.Second, StreamBuffer: 16, ErrorQueueCap: 17,
 		TradesCap: 19, TradesBatchTimeout: 20 * time.Second, NewOrdersCap: 21,
+		ProcessHeartbeat: 22 * time.Second, ProcessHistoryCap: 23,
 		Stablecoin: "USDC", DustLimit: 18,
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(fulloncache.Config{}, "Logger")); diff != "" {
@@ -115,6 +118,7 @@ func TestConfigDefaults(t *testing.T) {
 		"CACHE_NEAR_MAX_STALENESS": "2s", "CACHE_NEAR_MAX_ENTRIES": "10000", "CACHE_BREAKER_FAILURES": "5", "CACHE_BREAKER_COOLDOWN": "1s",
 		"CACHE_CLOCK_TOLERANCE": "5s", "CACHE_FEED_HEARTBEAT": "1s", "CACHE_STREAM_BUFFER": "1024", "CACHE_ERROR_QUEUE_CAP": "1000",
 		"CACHE_TRADES_CAP": "100000", "CACHE_TRADES_BATCH_TIMEOUT": "1m0s", "CACHE_NEW_ORDERS_CAP": "100000",
+		"CACHE_PROCESS_HEARTBEAT": "10s", "CACHE_PROCESS_HISTORY_CAP": "100",
 		"CACHE_STABLECOIN": "USDT", "CACHE_DUST_LIMIT": "2",
 	}
 	if diff := cmp.Diff(want, settings(fulloncache.Config{})); diff != "" {
@@ -239,6 +243,8 @@ func TestConfigMalformed(t *testing.T) {
 		{vars{"CACHE_TRADES_CAP": "-1"}, "CACHE_TRADES_CAP", "-1", "from 1"},
 		{vars{"CACHE_TRADES_BATCH_TIMEOUT": "0.001"}, "CACHE_TRADES_BATCH_TIMEOUT", "1ms", "from 10ms"},
 		{vars{"CACHE_NEW_ORDERS_CAP": "0"}, "CACHE_NEW_ORDERS_CAP", "0", "from 1"},
+		{vars{"CACHE_PROCESS_HEARTBEAT": "0.01"}, "CACHE_PROCESS_HEARTBEAT", "10ms", "from 50ms to 1h"},
+		{vars{"CACHE_PROCESS_HISTORY_CAP": "100001"}, "CACHE_PROCESS_HISTORY_CAP", "100001", "from 1 to 100000"},
 		{vars{"CACHE_DUST_LIMIT": "0.5"}, "CACHE_DUST_LIMIT", "0.5", whole},
 		{vars{"REDIS_URL": "http://h"}, "REDIS_URL", "http://h", url},
 		{vars{"REDIS_URL": "localhost:6379"}, "REDIS_URL", "localhost:6379", url},

@@ -62,22 +62,25 @@ type EventKind int
 
 // The kinds of events.
 const (
-	EventReconnected      EventKind = iota + 1 // EventReconnected: the server answers again after a transport failure.
-	EventBreakerOpened                         // EventBreakerOpened: calls are refused without asking the server.
-	EventBreakerClosed                         // EventBreakerClosed: a probe succeeded, calls go through again.
-	EventNearFlushed                           // EventNearFlushed: the near cache lost its invalidations and was emptied.
-	EventFeedDisconnected                      // EventFeedDisconnected: a subscription is cut off.
-	EventFeedConnected                         // EventFeedConnected: a subscription is complete (again).
-	EventLoadFailed                            // EventLoadFailed: the database could not be read; the cache may answer with older values.
-	EventCorrupt                               // EventCorrupt: what Redis held cannot be read; it is read anew from the database.
-	EventNotCached                             // EventNotCached: what was read from, or written to, the database could not be told to Redis.
+	EventReconnected       EventKind = iota + 1 // EventReconnected: the server answers again after a transport failure.
+	EventBreakerOpened                          // EventBreakerOpened: calls are refused without asking the server.
+	EventBreakerClosed                          // EventBreakerClosed: a probe succeeded, calls go through again.
+	EventNearFlushed                            // EventNearFlushed: the near cache lost its invalidations and was emptied.
+	EventFeedDisconnected                       // EventFeedDisconnected: a subscription is cut off.
+	EventFeedConnected                          // EventFeedConnected: a subscription is complete (again).
+	EventLoadFailed                             // EventLoadFailed: the database could not be read; the cache may answer with older values.
+	EventCorrupt                                // EventCorrupt: what Redis held cannot be read; it is read anew from the database.
+	EventNotCached                              // EventNotCached: what was read from, or written to, the database could not be told to Redis.
+	EventHeartbeatLost                          // EventHeartbeatLost: a process registered here cannot tell that it is alive; soon it counts as dead.
+	EventHeartbeatRestored                      // EventHeartbeatRestored: it can again.
+	EventProcessDied                            // EventProcessDied: a process died, and this Client was the first to notice.
 )
 
 // String returns the kind in snake case: "breaker_opened".
 func (k EventKind) String() string {
 	names := [...]string{
 		"", "reconnected", "breaker_opened", "breaker_closed", "near_flushed", "feed_disconnected", "feed_connected",
-		"load_failed", "corrupt", "not_cached",
+		"load_failed", "corrupt", "not_cached", "heartbeat_lost", "heartbeat_restored", "process_died",
 	}
 	if k < 1 || int(k) >= len(names) {
 		return "unknown"
@@ -188,7 +191,7 @@ func (o *observer) event(kind EventKind, subject string, err error) {
 	}
 	level := slog.LevelInfo
 	switch kind {
-	case EventBreakerOpened, EventFeedDisconnected, EventLoadFailed, EventCorrupt, EventNotCached:
+	case EventBreakerOpened, EventFeedDisconnected, EventLoadFailed, EventCorrupt, EventNotCached, EventHeartbeatLost, EventProcessDied:
 		level = slog.LevelWarn
 	}
 	attrs := []slog.Attr{slog.String("subject", subject)}

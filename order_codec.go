@@ -150,16 +150,9 @@ func readOrderMessage(channel, message string) (m orderMessage, err error) {
 		m.order.rev, m.order.Exchange, m.order.ID = rev, rest[:n], rest[n:]
 		return m, nil
 	}
-	fields := make(map[string]string)
-	for rest != "" {
-		var name, value string
-		if name, rest, err = counted(rest); err == nil {
-			value, rest, err = counted(rest)
-		}
-		if err != nil {
-			return corrupt(err.Error())
-		}
-		fields[name] = value
+	fields, err := countedFields(rest)
+	if err != nil {
+		return corrupt(err.Error())
 	}
 	if m.order, err = parseOrder(channel, fields); err == nil && m.order.rev != rev {
 		return corrupt("two revisions")
@@ -168,6 +161,23 @@ func readOrderMessage(channel, message string) (m orderMessage, err error) {
 }
 
 var errCounted = errors.New("want lengths, colons and texts")
+
+// countedFields reads names and values as scripts write them into messages.
+func countedFields(s string) (map[string]string, error) {
+	fields := make(map[string]string)
+	for s != "" {
+		var name, value string
+		var err error
+		if name, s, err = counted(s); err == nil {
+			value, s, err = counted(s)
+		}
+		if err != nil {
+			return nil, err
+		}
+		fields[name] = value
+	}
+	return fields, nil
+}
 
 // counted cuts a text that stands behind its length and a colon off s.
 func counted(s string) (text, rest string, err error) {

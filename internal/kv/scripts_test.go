@@ -13,6 +13,7 @@ func TestScriptsAreWholeAndSayWhetherTheyMayBeSentAgain(t *testing.T) {
 		TradesPush: false, TradesPeek: true, TradesDrain: true, TradesSettle: false, TradesPop: false,
 		AsideGeneration: true, AsideClaim: true, AsideFill: true, AsideFail: true, AsideWrite: true, AsideInvalidate: true,
 		QueueSubmit: true, QueueAck: false, QueueSettle: false, QueueClaim: false, QueueLease: true, QueueRead: true, QueueRequeue: false,
+		ProcessRegister: true, ProcessBeat: true, ProcessDie: false, ProcessForget: false, ProcessDue: true, ProcessIndex: true, ProcessGet: true,
 	}
 	for _, inProcess := range []bool{false, true} {
 		scripts := loadScripts(inProcess)
