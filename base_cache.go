@@ -286,6 +286,23 @@ func (b *BaseCache) PopGlobalError(ctx context.Context, wait time.Duration) (e G
 	return e, nil
 }
 
+// GlobalErrors yields the errors that are in the queue, the oldest first, as they
+// are at one moment, and leaves them there: several may look, and
+// [BaseCache.PopGlobalError] still gets each. One that cannot be read yields its
+// error, and the listing goes on.
+func (b *BaseCache) GlobalErrors(ctx context.Context) iter.Seq2[GlobalError, error] {
+	return func(yield func(GlobalError, error) bool) {
+		var err error
+		call := b.begin(ctx, "base.global_errors", Market{})
+		defer func() { call.end(ctx, err) }()
+		key := b.keys.GlobalError()
+		err = listed(ctx, b.kv, key, 0, func(text string) (e GlobalError, err error) {
+			err = unmarshalReport(key, text, &e)
+			return e, err
+		}, yield)
+	}
+}
+
 // redisError names the key where a value of another Redis type is in the way.
 func redisError(key string, err error) error {
 	if kv.IsWrongType(err) {

@@ -45,6 +45,8 @@ type Client struct {
 	Bots *BotCache
 	// Accounts holds what the accounts of users own: positions and balances.
 	Accounts *AccountCache
+	// Processes knows which processes are alive.
+	Processes *ProcessCache
 
 	cfg   Config
 	kv    *kv.Client
@@ -118,8 +120,9 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 	if ticks.precision == nil {
 		ticks.precision = symbols
 	}
+	base := newBaseCache(cfg, db, space)
 	c.Store(&Client{
-		Base:      newBaseCache(cfg, db, space),
+		Base:      base,
 		Exchanges: exchanges,
 		Symbols:   symbols,
 		Ticks:     ticks,
@@ -128,6 +131,7 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 		OHLCV:     newOHLCVCache(cfg, db, space, connection),
 		Bots:      newBotCache(cfg, db, space, connection),
 		Accounts:  newAccountCache(cfg, db, space, connection),
+		Processes: newProcessCache(cfg, db, space, connection, base.PushGlobalError),
 		cfg:       cfg,
 		kv:        db,
 	})
@@ -153,6 +157,7 @@ func (c *Client) Close() {
 		c.OHLCV.stop()
 		c.Bots.stop()
 		c.Accounts.stop()
+		c.Processes.stop()
 		c.kv.Close()
 	})
 }

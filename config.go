@@ -160,6 +160,11 @@ type Config struct {
 	// FillsCap is how many fills of each position [AccountCache.ApplyTrade]
 	// remembers, so as to count each once; older ones it refuses. Defaults to 10,000.
 	FillsCap int `env:"CACHE_FILLS_CAP"`
+	// ProcessHeartbeat is how often a registered process tells that it is alive; one
+	// that was not heard of for 1¾ of it counts as dead. Defaults to 10 s.
+	ProcessHeartbeat time.Duration `env:"CACHE_PROCESS_HEARTBEAT"`
+	// ProcessHistoryCap bounds the history of each component. Defaults to 100.
+	ProcessHistoryCap int `env:"CACHE_PROCESS_HISTORY_CAP"`
 
 	// Stablecoin is the currency that balances are valued in. Defaults to USDT.
 	Stablecoin string `env:"CACHE_STABLECOIN"`
@@ -221,6 +226,8 @@ func defaults() Config {
 		NewOrdersCap:       100_000,
 		OHLCVCap:           10_000,
 		FillsCap:           10_000,
+		ProcessHeartbeat:   10 * time.Second,
+		ProcessHistoryCap:  100,
 		Stablecoin:         "USDT",
 		DustLimit:          2,
 
@@ -347,6 +354,7 @@ func (c Config) validate() error {
 		{"CACHE_ORDER_QUEUE_DEAD_CAP", c.OrderQueueDeadCap, 1, 100_000_000},
 		{"CACHE_OHLCV_CAP", c.OHLCVCap, 1, maxBars},
 		{"CACHE_FILLS_CAP", c.FillsCap, 1, 100_000_000},
+		{"CACHE_PROCESS_HISTORY_CAP", c.ProcessHistoryCap, 1, 100_000},
 		{"CACHE_DUST_LIMIT", c.DustLimit, 1, 1_000_000},
 	} {
 		if n.value < n.min || n.value > n.max {
@@ -377,6 +385,7 @@ func (c Config) validate() error {
 		{"CACHE_TRADES_BATCH_TIMEOUT", c.TradesBatchTimeout, 10 * time.Millisecond, 24 * time.Hour},
 		{"CACHE_ORDER_QUEUE_WINDOW", c.OrderQueueWindow, time.Millisecond, 365 * 24 * time.Hour},
 		{"CACHE_ORDER_CONFIRM_TIMEOUT", c.OrderConfirmTimeout, time.Millisecond, time.Hour},
+		{"CACHE_PROCESS_HEARTBEAT", c.ProcessHeartbeat, minHeartbeat, maxHeartbeat},
 	} {
 		if d.value < d.min || d.value > d.max {
 			return wrong(d.name, d.value, fmt.Sprintf("from %s to %s", d.min, d.max))

@@ -88,6 +88,8 @@ func TestConfigFromEverySetting(t *testing.T) {
 		"CACHE_ORDER_CONFIRM_TIMEOUT":  "25",
 		"CACHE_OHLCV_CAP":              "22",
 		"CACHE_FILLS_CAP":              "22",
+		"CACHE_PROCESS_HEARTBEAT":      "22",
+		"CACHE_PROCESS_HISTORY_CAP":    "23",
 		"CACHE_STABLECOIN":             "USDC",
 		"CACHE_DUST_LIMIT":             "18",
 	}
@@ -109,7 +111,8 @@ func TestConfigFromEverySetting(t *testing.T) {
 		OrderConfirmTimeout: 25 * time.Second,
 		OHLCVCap:            22,
 		FillsCap:            22,
-		Stablecoin:          "USDC", DustLimit: 18,
+		ProcessHeartbeat:    22 * time.Second, ProcessHistoryCap: 23,
+		Stablecoin: "USDC", DustLimit: 18,
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(fulloncache.Config{}, "Logger")); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -129,8 +132,9 @@ func TestConfigDefaults(t *testing.T) {
 		"CACHE_TRADES_CAP": "100000", "CACHE_TRADES_BATCH_TIMEOUT": "1m0s", "CACHE_NEW_ORDERS_CAP": "100000",
 		"CACHE_ORDER_QUEUE_ORDERED": "false", "CACHE_ORDER_QUEUE_CAP": "100000", "CACHE_ORDER_QUEUE_DISPLACE": "false",
 		"CACHE_ORDER_QUEUE_DEAD_CAP": "100000", "CACHE_ORDER_QUEUE_WINDOW": "10m0s", "CACHE_ORDER_CONFIRM_TIMEOUT": "1s",
-		"CACHE_OHLCV_CAP":  "10000",
-		"CACHE_FILLS_CAP":  "10000",
+		"CACHE_OHLCV_CAP":         "10000",
+		"CACHE_FILLS_CAP":         "10000",
+		"CACHE_PROCESS_HEARTBEAT": "10s", "CACHE_PROCESS_HISTORY_CAP": "100",
 		"CACHE_STABLECOIN": "USDT", "CACHE_DUST_LIMIT": "2",
 	}
 	if diff := cmp.Diff(want, settings(fulloncache.Config{})); diff != "" {
@@ -260,6 +264,8 @@ func TestConfigMalformed(t *testing.T) {
 		{vars{"CACHE_ORDER_QUEUE_ORDERED": "maybe"}, "CACHE_ORDER_QUEUE_ORDERED", "maybe", "true or false"},
 		{vars{"CACHE_ORDER_QUEUE_WINDOW": "0"}, "CACHE_ORDER_QUEUE_WINDOW", "0s", "from"},
 		{vars{"CACHE_ORDER_CONFIRM_TIMEOUT": "2h"}, "CACHE_ORDER_CONFIRM_TIMEOUT", "2h0m0s", "from"},
+		{vars{"CACHE_PROCESS_HEARTBEAT": "0.01"}, "CACHE_PROCESS_HEARTBEAT", "10ms", "from 50ms to 1h"},
+		{vars{"CACHE_PROCESS_HISTORY_CAP": "100001"}, "CACHE_PROCESS_HISTORY_CAP", "100001", "from 1 to 100000"},
 		{vars{"CACHE_DUST_LIMIT": "0.5"}, "CACHE_DUST_LIMIT", "0.5", whole},
 		{vars{"REDIS_URL": "http://h"}, "REDIS_URL", "http://h", url},
 		{vars{"REDIS_URL": "localhost:6379"}, "REDIS_URL", "localhost:6379", url},

@@ -147,6 +147,7 @@ func every(ctx context.Context, t *testing.T, c *fulloncache.Client) map[string]
 	wait := 50 * time.Millisecond
 	arguments := map[string][]any{
 		"BaseCache.Clear":                {},
+		"BaseCache.GlobalErrors":         {},
 		"BaseCache.Health":               {},
 		"BaseCache.Keys":                 {"*"},
 		"BaseCache.Ping":                 {},
@@ -183,6 +184,15 @@ func every(ctx context.Context, t *testing.T, c *fulloncache.Client) map[string]
 		"OrdersCache.Status":             {"kraken", "1"},
 		"OrdersCache.Update":             {orderAt("1", 0)},
 		"OrdersCache.Watch":              {"kraken"},
+		"ProcessCache.Active":            {fulloncache.ProcessFilter{}},
+		"ProcessCache.CleanupStale":      {time.Hour},
+		"ProcessCache.Component":         {fulloncache.ProcessBot, "bot_1"},
+		"ProcessCache.Get":               {fulloncache.ProcessBot, "1"},
+		"ProcessCache.History":           {fulloncache.ProcessBot, "bot_1", 1},
+		"ProcessCache.List":              {fulloncache.ProcessFilter{}},
+		"ProcessCache.Register":          {fulloncache.Process{Type: fulloncache.ProcessBot, Component: "bot_1"}},
+		"ProcessCache.SystemHealth":      {},
+		"ProcessCache.Watch":             {fulloncache.ProcessBot},
 		"SymbolCache.Add":                {symbolOf(btc)},
 		"SymbolCache.Delete":             {btc},
 		"SymbolCache.Exists":             {btc},
@@ -246,7 +256,7 @@ func every(ctx context.Context, t *testing.T, c *fulloncache.Client) map[string]
 		"TradesCache.UserStatuses":       {},
 	}
 	got := make(map[string]error)
-	for _, cache := range []any{c.Base, c.Exchanges, c.Orders, c.Symbols, c.Ticks, c.Trades} {
+	for _, cache := range []any{c.Base, c.Exchanges, c.Orders, c.Symbols, c.Ticks, c.Trades, c.Processes} {
 		v := reflect.ValueOf(cache)
 		for i := range v.NumMethod() {
 			method := v.Type().Method(i)
@@ -298,6 +308,14 @@ func outcome(ctx context.Context, t *testing.T, name string, out []reflect.Value
 	case iter.Seq2[fulloncache.TradeStatus, error]:
 		return firstError(first)
 	case iter.Seq2[fulloncache.UserTradeStatus, error]:
+		return firstError(first)
+	case iter.Seq2[fulloncache.GlobalError, error]:
+		return firstError(first)
+	case iter.Seq2[fulloncache.Process, error]:
+		return firstError(first)
+	case iter.Seq2[fulloncache.ProcessRecord, error]:
+		return firstError(first)
+	case iter.Seq2[fulloncache.ProcessEvent, error]:
 		return firstError(first)
 	case <-chan fulloncache.UpdateOrErr:
 		select {
@@ -364,6 +382,7 @@ func TestCancelledContextsAndClosedClientsEverywhere(t *testing.T) {
 	check(cancelled, context.Canceled, map[string]error{
 		"OrdersCache.Watch": errEnded, "TradesCache.Stream": errEnded, "TickCache.Stream": errEnded, "TickCache.StreamExchange": errEnded,
 		"TickCache.Subscribe": errEnded, "TickCache.SubscribeExchange": errEnded,
+		"ProcessCache.Watch": errEnded,
 	})
 	if tick, err := c.Ticks.Get(testenv.Context(t), btc); err != nil || !tick.Price.Equal(dec("1")) {
 		t.Errorf("calls with an ended context did something: %v, %v", tick, err)

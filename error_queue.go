@@ -34,6 +34,10 @@ func (q errorQueue) pop(ctx context.Context, key string, wait time.Duration, rep
 	if err != nil {
 		return err
 	}
+	return unmarshalReport(key, text, report)
+}
+
+func unmarshalReport(key, text string, report any) error {
 	if err := json.Unmarshal([]byte(text), report); err != nil {
 		return &CorruptError{Key: key, Err: fmt.Errorf("element %q: %w", text, err)}
 	}
@@ -87,4 +91,27 @@ func await(ctx context.Context, db *kv.Client, key string, wait time.Duration, t
 			return "", redisError(key, err)
 		}
 	}
+}
+
+// listed yields the first n elements of a list, or with 0 all, as they are at one
+// moment, and leaves them there. The error it returns is the last one.
+func listed[T any](ctx context.Context, db *kv.Client, key string, n int64, read func(text string) (T, error), yield func(T, error) bool) (last error) {
+	reply, err := db.Do(ctx, db.B().Lrange().Key(key).Start(0).Stop(n-1).Build())
+	if err != nil {
+		var none T
+		err = redisError(key, err)
+		yield(none, err)
+		return err
+	}
+	elements, _ := reply.AsStrSlice()
+	for _, text := range elements {
+		v, err := read(text)
+		if err != nil {
+			last = err
+		}
+		if !yield(v, err) {
+			break
+		}
+	}
+	return last
 }

@@ -62,22 +62,34 @@ type EventKind int
 
 // The kinds of events.
 const (
-	EventReconnected      EventKind = iota + 1 // EventReconnected: the server answers again after a transport failure.
-	EventBreakerOpened                         // EventBreakerOpened: calls are refused without asking the server.
-	EventBreakerClosed                         // EventBreakerClosed: a probe succeeded, calls go through again.
-	EventNearFlushed                           // EventNearFlushed: the near cache lost its invalidations and was emptied.
-	EventFeedDisconnected                      // EventFeedDisconnected: a subscription is cut off.
-	EventFeedConnected                         // EventFeedConnected: a subscription is complete (again).
-	EventLoadFailed                            // EventLoadFailed: the database could not be read; the cache may answer with older values.
-	EventCorrupt                               // EventCorrupt: what Redis held cannot be read; it is read anew from the database.
-	EventNotCached                             // EventNotCached: what was read from, or written to, the database could not be told to Redis.
-	EventDeadLetter                            // EventDeadLetter: an order of a queue became a dead letter.
-	EventDeadDropped                           // EventDeadDropped: so many of the oldest dead letters gave way to new ones, and are lost.
-	EventDisplaced                             // EventDisplaced: so many of the oldest orders of a full queue became dead letters.
-	EventQueueFailed                           // EventQueueFailed: a consumer could not read or settle; it goes on trying.
-	EventPartitionLost                         // EventPartitionLost: a consumer of an ordered queue lost a part of the symbols to another.
-	EventHandlerPanicked                       // EventHandlerPanicked: a handler panicked; its order is delivered again.
-	EventLeaseLost                             // EventLeaseLost: a bot lost the right to trade a market, or could not renew it in time.
+	EventReconnected       EventKind = iota + 1 // EventReconnected: the server answers again after a transport failure.
+	EventBreakerOpened                          // EventBreakerOpened: calls are refused without asking the server.
+	EventBreakerClosed                          // EventBreakerClosed: a probe succeeded, calls go through again.
+	EventNearFlushed                            // EventNearFlushed: the near cache lost its invalidations and was emptied.
+	EventFeedDisconnected                       // EventFeedDisconnected: a subscription is cut off.
+	EventFeedConnected                          // EventFeedConnected: a subscription is complete (again).
+	EventLoadFailed                             // EventLoadFailed: the database could not be read; the cache may answer with older values.
+	EventCorrupt                                // EventCorrupt: what Redis held cannot be read; it is read anew from the database.
+	EventNotCached                              // EventNotCached: what was read from, or written to, the database could not be told to Redis.
+	EventDeadLetter                             // EventDeadLetter: an order of a queue became a dead letter.
+	EventDeadDropped                            // EventDeadDropped: so many of the oldest dead letters gave way to new ones, and are lost.
+	EventDisplaced                              // EventDisplaced: so many of the oldest orders of a full queue became dead letters.
+	EventQueueFailed                            // EventQueueFailed: a consumer could not read or settle; it goes on trying.
+	EventPartitionLost                          // EventPartitionLost: a consumer of an ordered queue lost a part of the symbols to another.
+	EventHandlerPanicked                        // EventHandlerPanicked: a handler panicked; its order is delivered again.
+	EventLeaseLost                              // EventLeaseLost: a bot lost the right to trade a market, or could not renew it in time.
+	EventReconnected       EventKind = iota + 1 // EventReconnected: the server answers again after a transport failure.
+	EventBreakerOpened                          // EventBreakerOpened: calls are refused without asking the server.
+	EventBreakerClosed                          // EventBreakerClosed: a probe succeeded, calls go through again.
+	EventNearFlushed                            // EventNearFlushed: the near cache lost its invalidations and was emptied.
+	EventFeedDisconnected                       // EventFeedDisconnected: a subscription is cut off.
+	EventFeedConnected                          // EventFeedConnected: a subscription is complete (again).
+	EventLoadFailed                             // EventLoadFailed: the database could not be read; the cache may answer with older values.
+	EventCorrupt                                // EventCorrupt: what Redis held cannot be read; it is read anew from the database.
+	EventNotCached                              // EventNotCached: what was read from, or written to, the database could not be told to Redis.
+	EventHeartbeatLost                          // EventHeartbeatLost: a process registered here cannot tell that it is alive; soon it counts as dead.
+	EventHeartbeatRestored                      // EventHeartbeatRestored: it can again.
+	EventProcessDied                            // EventProcessDied: a process died, and this Client was the first to notice.
 )
 
 // String returns the kind in snake case: "breaker_opened".
@@ -87,6 +99,7 @@ func (k EventKind) String() string {
 		"load_failed", "corrupt", "not_cached",
 		"dead_letter", "dead_dropped", "displaced", "queue_failed", "partition_lost", "handler_panicked",
 		"load_failed", "corrupt", "not_cached", "lease_lost",
+		"load_failed", "corrupt", "not_cached", "heartbeat_lost", "heartbeat_restored", "process_died",
 	}
 	if k < 1 || int(k) >= len(names) {
 		return "unknown"
@@ -199,6 +212,7 @@ func (o *observer) event(kind EventKind, subject string, err error) {
 	switch kind {
 	case EventBreakerOpened, EventFeedDisconnected, EventLoadFailed, EventCorrupt, EventNotCached, EventQueueFailed, EventPartitionLost:
 	case EventBreakerOpened, EventFeedDisconnected, EventLoadFailed, EventCorrupt, EventNotCached, EventLeaseLost:
+	case EventBreakerOpened, EventFeedDisconnected, EventLoadFailed, EventCorrupt, EventNotCached, EventHeartbeatLost, EventProcessDied:
 		level = slog.LevelWarn
 	case EventDeadLetter, EventDeadDropped, EventDisplaced, EventHandlerPanicked:
 		level = slog.LevelError

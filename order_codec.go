@@ -263,6 +263,23 @@ func countedFields(s string) (map[string]string, error) {
 
 var errCounted = errors.New("want lengths, colons and texts")
 
+// countedFields reads names and values as scripts write them into messages.
+func countedFields(s string) (map[string]string, error) {
+	fields := make(map[string]string)
+	for s != "" {
+		var name, value string
+		var err error
+		if name, s, err = counted(s); err == nil {
+			value, s, err = counted(s)
+		}
+		if err != nil {
+			return nil, err
+		}
+		fields[name] = value
+	}
+	return fields, nil
+}
+
 // counted cuts a text that stands behind its length and a colon off s.
 func counted(s string) (text, rest string, err error) {
 	length, after, _ := strings.Cut(s, ":")

@@ -356,6 +356,48 @@ func (s Space) PositionsChannel(user int64, exchange string) string {
 // PositionRevChannel carries the news that the revisions of a user's positions
 // began anew.
 func (s Space) PositionRevChannel(user int64) string { return s.db + s.PositionRev(user) }
+// Process is one process.
+// Hash: one field per field of a process, and instance, seq and rev. TTL 24 h
+// after its last heartbeat.
+func (s Space) Process(kind, id string) string { return s.tagged("process:", kind, ":"+Escape(id)) }
+
+// Processes is the index of a type's processes.
+// Sorted set of ids by the microseconds of their last heartbeats. No TTL.
+func (s Space) Processes(kind string) string { return s.tagged("processes:", kind, "") }
+
+// ProcessesDue says when a type's processes count as dead.
+// Sorted set of ids by microseconds; those that stopped or died are not in it.
+// No TTL.
+func (s Space) ProcessesDue(kind string) string { return s.tagged("processes:", kind, ":due") }
+
+// ProcessComponents says which component each of a type's processes is.
+// Hash: id → component. No TTL.
+func (s Space) ProcessComponents(kind string) string {
+	return s.tagged("processes:", kind, ":components")
+}
+
+// ProcessRev numbers the starts, stops and deaths of a type's processes, as
+// TickerRev the updates of an exchange's tickers.
+func (s Space) ProcessRev(kind string) string { return s.tagged("processes:", kind, ":rev") }
+
+// ProcessComponent is the index of a component's processes that live.
+// Sorted set of ids by the microseconds at which they started. No TTL.
+func (s Space) ProcessComponent(kind, component string) string {
+	return s.tagged("processes:", kind, ":component:"+Escape(component))
+}
+
+// ProcessHistory is what happened to a component's processes.
+// List of JSON, newest first, capped. TTL 7 days after the last event.
+func (s Space) ProcessHistory(kind, component string) string {
+	return s.tagged("processes:", kind, ":history:"+Escape(component))
+}
+
+// ProcessesChannel carries the starts, stops and deaths of a type's processes.
+func (s Space) ProcessesChannel(kind string) string { return s.db + s.Processes(kind) }
+
+// ProcessRevChannel carries the news that the revisions of a type's processes
+// began anew.
+func (s Space) ProcessRevChannel(kind string) string { return s.db + s.ProcessRev(kind) }
 
 // OrderChannel carries the changes of one order.
 func (s Space) OrderChannel(exchange, id string) string { return s.db + s.OrderStatus(exchange, id) }
@@ -456,6 +498,7 @@ func (s Space) Patterns() []string {
 		"block_exchange", "block_exchange:*", "opening_position", "opening_position:*", "fence:*",
 		"bot_status", "bot_status:*", "bot_status_rev", "{bot_status}*",
 		"positions", "positions:*", "position_rev:*", "accounts", "accounts:*",
+		"process:*", "processes:*",
 	}
 }
 

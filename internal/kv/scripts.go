@@ -65,6 +65,14 @@ const (
 	QueueLease   Script = "queue_lease"
 	QueueRead    Script = "queue_read"
 	QueueRequeue Script = "queue_requeue"
+
+	ProcessRegister Script = "process_register"
+	ProcessBeat     Script = "process_beat"
+	ProcessDie      Script = "process_die"
+	ProcessForget   Script = "process_forget"
+	ProcessDue      Script = "process_due"
+	ProcessIndex    Script = "process_index"
+	ProcessGet      Script = "process_get"
 )
 
 //go:embed scripts
