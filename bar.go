@@ -128,17 +128,6 @@ func (b *Bar) prices() (whole [4]uint64, short bool) {
 	return whole, true
 }
 
-// fits reports whether what is written of a number can be read again: a sum can be
-// beyond what a Decimal is read from.
-func (d Decimal) fits() bool {
-	const high = 5_421_010_862_427_522_170 // 10^38 >> 64
-	if _, hi, _, _, ok := d.d.ToHiLo(); ok && hi < high {
-		return true
-	}
-	_, err := ParseDecimal(d.String())
-	return err == nil
-}
-
 // Series names bars that follow each other: of a market, in a timeframe. It can be
 // a map's key, as long as timeframes are spelt the same.
 //

@@ -150,8 +150,6 @@ func readBar(text string, p *period, b *Bar) error {
 	return nil
 }
 
-var errMissing = errors.New("missing")
-
 // readNumber reads the number that a text begins with, up to a comma or its end, and
 // returns what is left. It knows digits and a point, which is what nearly all are
 // made of, and reports false for the rest.

@@ -2,6 +2,7 @@ package fulloncache
 
 import (
 	"encoding/json"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -221,3 +222,6 @@ func decodeFields(text string, field func(name string) any) error {
 	}
 	return nil
 }
+
+// errMissing is what is wrong with a field that is not there.
+var errMissing = errors.New("missing")

@@ -299,3 +299,11 @@ func (n *NullDecimal) UnmarshalJSON(b []byte) error {
 	*n = NullDecimal{Decimal: d, Valid: err == nil}
 	return err
 }
+
+// fits reports whether a Decimal can hold the number: a sum can have more digits.
+func (d Decimal) fits() bool {
+	_, hi, lo, _, ok := d.d.ToHiLo()
+	// 10^38 is the first that has too many.
+	const first, second = 0x4b3b4ca85a86c47a, 0x098a224000000000
+	return ok && (hi < first || hi == first && lo < second)
+}

@@ -27,14 +27,12 @@ var (
 	// demanded are known to have it: a failover may lose it. Submit it again, which
 	// cannot add it twice.
 	ErrUncertain = errors.New("uncertain: written, but not confirmed by enough replicas: submit it again")
-	// ErrLeaseLost says that the caller does not hold what it acts under: the lease
-	// is free or another's, or a delivery's time is over and the order another's.
-	// Stop what was to be done under it.
 	// ErrBlocked says that another bot has the right to trade the market, or opens a
 	// position in it. See [BlockedError].
 	ErrBlocked = errors.New("blocked by another bot")
-	// ErrLeaseLost says that a lease, or a token, is not the current one any more:
-	// somebody else may have it. Stop, and acquire it anew.
+	// ErrLeaseLost says that the caller does not hold what it acts under: the lease
+	// or its token is not the current one any more, or a delivery's time is over and
+	// the order another's. Stop what was to be done under it.
 	ErrLeaseLost = errors.New("lease lost")
 	// ErrDuplicate says that the database has such a row already; nothing was
 	// changed.

@@ -78,15 +78,6 @@ const (
 	EventPartitionLost                          // EventPartitionLost: a consumer of an ordered queue lost a part of the symbols to another.
 	EventHandlerPanicked                        // EventHandlerPanicked: a handler panicked; its order is delivered again.
 	EventLeaseLost                              // EventLeaseLost: a bot lost the right to trade a market, or could not renew it in time.
-	EventReconnected       EventKind = iota + 1 // EventReconnected: the server answers again after a transport failure.
-	EventBreakerOpened                          // EventBreakerOpened: calls are refused without asking the server.
-	EventBreakerClosed                          // EventBreakerClosed: a probe succeeded, calls go through again.
-	EventNearFlushed                            // EventNearFlushed: the near cache lost its invalidations and was emptied.
-	EventFeedDisconnected                       // EventFeedDisconnected: a subscription is cut off.
-	EventFeedConnected                          // EventFeedConnected: a subscription is complete (again).
-	EventLoadFailed                             // EventLoadFailed: the database could not be read; the cache may answer with older values.
-	EventCorrupt                                // EventCorrupt: what Redis held cannot be read; it is read anew from the database.
-	EventNotCached                              // EventNotCached: what was read from, or written to, the database could not be told to Redis.
 	EventHeartbeatLost                          // EventHeartbeatLost: a process registered here cannot tell that it is alive; soon it counts as dead.
 	EventHeartbeatRestored                      // EventHeartbeatRestored: it can again.
 	EventProcessDied                            // EventProcessDied: a process died, and this Client was the first to notice.
@@ -98,8 +89,7 @@ func (k EventKind) String() string {
 		"", "reconnected", "breaker_opened", "breaker_closed", "near_flushed", "feed_disconnected", "feed_connected",
 		"load_failed", "corrupt", "not_cached",
 		"dead_letter", "dead_dropped", "displaced", "queue_failed", "partition_lost", "handler_panicked",
-		"load_failed", "corrupt", "not_cached", "lease_lost",
-		"load_failed", "corrupt", "not_cached", "heartbeat_lost", "heartbeat_restored", "process_died",
+		"lease_lost", "heartbeat_lost", "heartbeat_restored", "process_died",
 	}
 	if k < 1 || int(k) >= len(names) {
 		return "unknown"
@@ -210,9 +200,8 @@ func (o *observer) event(kind EventKind, subject string, err error) {
 	}
 	level := slog.LevelInfo
 	switch kind {
-	case EventBreakerOpened, EventFeedDisconnected, EventLoadFailed, EventCorrupt, EventNotCached, EventQueueFailed, EventPartitionLost:
-	case EventBreakerOpened, EventFeedDisconnected, EventLoadFailed, EventCorrupt, EventNotCached, EventLeaseLost:
-	case EventBreakerOpened, EventFeedDisconnected, EventLoadFailed, EventCorrupt, EventNotCached, EventHeartbeatLost, EventProcessDied:
+	case EventBreakerOpened, EventFeedDisconnected, EventLoadFailed, EventCorrupt, EventNotCached, EventQueueFailed,
+		EventPartitionLost, EventLeaseLost, EventHeartbeatLost, EventProcessDied:
 		level = slog.LevelWarn
 	case EventDeadLetter, EventDeadDropped, EventDisplaced, EventHandlerPanicked:
 		level = slog.LevelError

@@ -244,23 +244,6 @@ func readOrderMessage(channel, message string) (m orderMessage, err error) {
 	return m, err
 }
 
-// countedFields reads names and values, each behind its length and a colon.
-func countedFields(s string) (map[string]string, error) {
-	fields := make(map[string]string)
-	for s != "" {
-		var name, value string
-		var err error
-		if name, s, err = counted(s); err == nil {
-			value, s, err = counted(s)
-		}
-		if err != nil {
-			return nil, err
-		}
-		fields[name] = value
-	}
-	return fields, nil
-}
-
 var errCounted = errors.New("want lengths, colons and texts")
 
 // countedFields reads names and values as scripts write them into messages.

@@ -152,8 +152,6 @@ func decodePosition(text string) (storedPosition, error) {
 	return storedPosition{d.p, text}, nil
 }
 
-var errMissing = errors.New("missing")
-
 // readTold reads as of when all positions of an account were told; "" if they
 // never were. Its errors are CorruptErrors of the key.
 func readTold(key string, a Account, text string) (w positionsTold, err error) {

@@ -54,14 +54,6 @@ func ofUnits(n *big.Int) (Decimal, error) {
 	return fromBig(n.Sign() < 0, a, places)
 }
 
-// fits reports whether a Decimal can hold the number: a sum can have more digits.
-func (d Decimal) fits() bool {
-	_, hi, lo, _, ok := d.d.ToHiLo()
-	// 10^38 is the first that has too many.
-	const first, second = 0x4b3b4ca85a86c47a, 0x098a224000000000
-	return ok && (hi < first || hi == first && lo < second)
-}
-
 // quotient returns a / b, which are not negative, rounded half-even.
 func quotient(a, b *big.Int) *big.Int {
 	q, rest := new(big.Int).QuoRem(a, b, new(big.Int))

@@ -16,8 +16,8 @@ import (
 
 // show draws the live table until the context ends, the user quits or a failure
 // comes.
-func (d *demo) show(ctx context.Context, mirror *fulloncache.Mirror, failures <-chan error) error {
-	v := demoView{demo: d, mirror: mirror, rows: make(map[fulloncache.Market]*demoRow), height: 24}
+func (d *demo) show(ctx context.Context, c *fulloncache.Client, mirror *fulloncache.Mirror, failures <-chan error) error {
+	v := demoView{demo: d, ctx: ctx, c: c, mirror: mirror, rows: make(map[fulloncache.Market]*demoRow), height: 24}
 	program := tea.NewProgram(v, tea.WithContext(ctx), tea.WithInput(d.stdin), tea.WithOutput(d.stdout), tea.WithoutSignalHandler())
 	failed := make(chan error, 1)
 	go func() {
@@ -51,6 +51,10 @@ type demoRow struct {
 // demoView is the live table.
 type demoView struct {
 	*demo
+	ctx    context.Context
+	c      *fulloncache.Client
+	now    deskView
+	said   string // what became of the last key
 	mirror *fulloncache.Mirror
 	rows   map[fulloncache.Market]*demoRow
 	drawn  time.Time
@@ -64,7 +68,25 @@ func again() tea.Cmd {
 	return tea.Tick(100*time.Millisecond, func(t time.Time) tea.Msg { return redraw(t) })
 }
 
-func (v demoView) Init() tea.Cmd { return again() }
+func (v demoView) Init() tea.Cmd { return tea.Batch(again(), v.look()) }
+
+// looked is what a look at the desk brought.
+type looked struct {
+	desk deskView
+	err  error
+}
+
+// look looks at the desk, and again a little later.
+func (v demoView) look() tea.Cmd {
+	return func() tea.Msg {
+		select {
+		case <-v.ctx.Done():
+		case <-time.After(250 * time.Millisecond):
+		}
+		desk, err := look(v.ctx, v.c)
+		return looked{desk, err}
+	}
+}
 
 func (v demoView) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
@@ -72,14 +94,39 @@ func (v demoView) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		switch msg.String() {
 		case "q", "ctrl+c", "esc":
 			return v, tea.Quit
+		case "k":
+			v.said = v.killOne()
 		}
 	case tea.WindowSizeMsg:
 		v.height = msg.Height
+	case looked:
+		if msg.err != nil {
+			v.said = msg.err.Error()
+		} else {
+			v.now = msg.desk
+		}
+		return v, v.look()
 	case redraw:
 		v.read(time.Time(msg))
 		return v, again()
 	}
 	return v, nil
+}
+
+// killOne kills a bot that has a market, if any has.
+func (v demoView) killOne() string {
+	var holders []string
+	for _, b := range v.now.blocks {
+		holders = append(holders, b.Holder)
+	}
+	name, err := v.desk.kill(holders...)
+	switch {
+	case err != nil:
+		return err.Error()
+	case name == "":
+		return "no bot runs that holds a symbol"
+	}
+	return fmt.Sprintf("killed %s: its lease ends within %s, its orders go to others within %s, it restarts in %s", name, demoLease, demoVisibility, demoRestart)
 }
 
 // read takes the state of the mirror and the latencies since the last drawing.
@@ -123,13 +170,17 @@ func (v demoView) View() tea.View {
 	fmt.Fprintf(&b, "%d ticks/s written, %d/s seen, latency p50 %s p99 %s\n\n",
 		int(float64(v.ticks.Load())/elapsed.Seconds()), int(float64(v.seen.Load())/elapsed.Seconds()),
 		v.lag[0].Round(time.Microsecond), v.lag[2].Round(time.Microsecond))
+	desk := v.deskLines()
+	for _, line := range desk {
+		fmt.Fprintln(&b, line)
+	}
 	fmt.Fprintln(&b, bold.Render(fmt.Sprintf("%-10s %-10s %14s %9s %9s %8s %9s", "EXCHANGE", "SYMBOL", "PRICE", "CHANGE", "SPREAD", "AGE", "UPDATES/S")))
 	var quotes []fulloncache.Quote
 	for q := range v.mirror.All() {
 		quotes = append(quotes, q)
 	}
 	slices.SortFunc(quotes, func(a, b fulloncache.Quote) int { return strings.Compare(a.Market().String(), b.Market().String()) })
-	room := max(v.height-6, 1)
+	room := max(v.height-6-len(desk), 1)
 	for i, q := range quotes {
 		if i == room {
 			fmt.Fprintln(&b, faint.Render(fmt.Sprintf("… and %d more", len(quotes)-i)))
@@ -137,7 +188,10 @@ func (v demoView) View() tea.View {
 		}
 		fmt.Fprintln(&b, v.line(q))
 	}
-	b.WriteString(faint.Render("q or Ctrl-C ends"))
+	b.WriteString(faint.Render("k kills a bot that holds a symbol, q or Ctrl-C ends"))
+	if v.said != "" {
+		b.WriteString("  " + v.said)
+	}
 	view := tea.NewView(b.String())
 	view.AltScreen = true
 	return view
@@ -165,4 +219,70 @@ func (v demoView) line(q fulloncache.Quote) string {
 		return text + red.Render(" disconnected")
 	}
 	return text
+}
+
+// deskLines are the desk: who holds what, the orders, the positions, the processes
+// and the candles.
+func (v demoView) deskLines() []string {
+	lines := []string{bold.Render(fmt.Sprintf("%-10s %-8s %-18s %8s %14s", "LEASE", "HOLDER", "TOKEN", "SINCE", "POSITION"))}
+	for _, m := range demoMarkets {
+		holder, token, since := faint.Render(fmt.Sprintf("%-8s", "free")), "", ""
+		for _, b := range v.now.blocks {
+			if b.Market == m {
+				holder, token = green.Render(fmt.Sprintf("%-8s", b.Holder)), fmt.Sprint(b.Token)
+				since = time.Since(b.Since).Round(time.Second).String()
+			}
+		}
+		position := "flat"
+		for _, p := range v.now.positions {
+			if p.Symbol == m.Symbol && !p.Flat() {
+				position = fmt.Sprintf("%s %s", p.Side, p.Volume)
+			}
+		}
+		lines = append(lines, fmt.Sprintf("%-10s %s %-18s %8s %14s", m.Symbol, holder, token, since, position))
+	}
+	lines = append(lines, fmt.Sprintf("%s %d submitted, %d handled, %d delivered again, %d in the queue, %d with a bot",
+		bold.Render("ORDERS   "), v.desk.submitted.Load(), v.desk.handled.Load(), v.desk.again.Load(), v.now.queue.Length, v.now.queue.Pending))
+	var names []string
+	for _, p := range v.now.processes {
+		name := fmt.Sprintf("%s %s", p.Component, p.Status)
+		switch {
+		case p.Stale():
+			name = red.Render(p.Component + " dead")
+		case p.Status == fulloncache.ProcessRunning:
+			name = green.Render(name)
+		}
+		names = append(names, name)
+	}
+	lines = append(lines, bold.Render("PROCESSES")+" "+strings.Join(names, ", "))
+	if len(v.now.bars) > 0 {
+		last := v.now.bars[len(v.now.bars)-1]
+		lines = append(lines, fmt.Sprintf("%s %s %s open %s high %s low %s close %s",
+			bold.Render("CANDLES  "), spark(v.now.bars), demoSeries, last.Open, last.High, last.Low, last.Close))
+	}
+	return append(lines, "")
+}
+
+// spark draws the closes of bars, each as high as it is among them.
+func spark(bars []fulloncache.Bar) string {
+	const levels = "▁▂▃▄▅▆▇█"
+	low, high := bars[0].Close, bars[0].Close
+	for _, b := range bars {
+		if b.Close.Cmp(low) < 0 {
+			low = b.Close
+		}
+		if b.Close.Cmp(high) > 0 {
+			high = b.Close
+		}
+	}
+	marks := []rune(levels)
+	var line strings.Builder
+	for _, b := range bars {
+		at := 0
+		if width := high.Sub(low).Float64(); width > 0 {
+			at = int(b.Close.Sub(low).Float64() / width * float64(len(marks)-1))
+		}
+		line.WriteRune(marks[at])
+	}
+	return line.String()
 }

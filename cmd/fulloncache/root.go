@@ -76,7 +76,7 @@ standard error with exit code 1; mistakes in the call exit with 2.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		a.pingCommand(), a.healthCommand(), a.keysCommand(), a.versionCommand(), a.configCommand(),
-		a.tickCommand(), a.replayCommand(), a.demoCommand(),
+		a.tickCommand(), a.replayCommand(), a.demoCommand(), a.demoBotCommand(),
 		a.databaseCommand(), a.exchangeCommand(), a.symbolCommand(),
 	)
 	mistakesAreUsage(root)

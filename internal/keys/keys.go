@@ -55,18 +55,12 @@ func (s Space) TickerRev(exchange string) string {
 }
 
 // Revs are globs that match every TickerRev with its TickerBeat, TradeRev,
-// OrderRev and BarRev.
-func (s Space) Revs() []string {
-	return []string{s.prefix + "ticker_rev:*", s.prefix + "trade_rev:*", s.prefix + "order_rev:*", s.prefix + "ohlcv_rev:*"}
-// OrderRev and BotRev.
+// OrderRev, BarRev, PositionRev, and BotRev.
 func (s Space) Revs() []string {
 	return []string{
 		s.prefix + "ticker_rev:*", s.prefix + "trade_rev:*", s.prefix + "order_rev:*",
-		s.BotRev(),
+		s.prefix + "ohlcv_rev:*", s.prefix + "position_rev:*", s.BotRev(),
 	}
-// OrderRev and PositionRev.
-func (s Space) Revs() []string {
-	return []string{s.prefix + "ticker_rev:*", s.prefix + "trade_rev:*", s.prefix + "order_rev:*", s.prefix + "position_rev:*"}
 }
 
 // TickerBeat is the last sign of life of an exchange's feed.
@@ -251,6 +245,7 @@ func (s Space) BarsChannel(exchange, symbol, timeframe string) string {
 // BarRevChannel carries the news that the revisions of an exchange's bars began
 // anew.
 func (s Space) BarRevChannel(exchange string) string { return s.db + s.BarRev(exchange) }
+
 // Blocks is the index of an exchange's blocks.
 // Sorted set of symbols as given by the microseconds at which the blocks end. No
 // TTL: what is over goes with the next one.
@@ -316,6 +311,7 @@ func (s Space) BotsChannel() string { return s.db + s.Bots() }
 
 // BotRevChannel carries the news that the revisions of bots began anew.
 func (s Space) BotRevChannel() string { return s.db + s.BotRev() }
+
 // Positions are the positions of a user's account at an exchange.
 // Hash: a symbol as given → JSON, and "" → as of when all of them were told, if
 // they were. No TTL.
@@ -356,6 +352,7 @@ func (s Space) PositionsChannel(user int64, exchange string) string {
 // PositionRevChannel carries the news that the revisions of a user's positions
 // began anew.
 func (s Space) PositionRevChannel(user int64) string { return s.db + s.PositionRev(user) }
+
 // Process is one process.
 // Hash: one field per field of a process, and instance, seq and rev. TTL 24 h
 // after its last heartbeat.

@@ -37,6 +37,7 @@ const (
 	BarsAppend Script = "bars_append"
 	BarsRange  Script = "bars_range"
 	BarsDelete Script = "bars_delete"
+
 	LeaseAcquire Script = "lease_acquire"
 	LeaseRenew   Script = "lease_renew"
 	LeaseRelease Script = "lease_release"
@@ -45,6 +46,7 @@ const (
 
 	BotUpdate Script = "bot_update"
 	BotDelete Script = "bot_delete"
+
 	PositionApply  Script = "position_apply"
 	PositionWrite  Script = "position_write"
 	PositionDelete Script = "position_delete"
