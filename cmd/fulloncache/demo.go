@@ -179,7 +179,7 @@ func registered(ctx context.Context, c *fulloncache.Client, kind fulloncache.Pro
 	return errors.Join(run(), p.Stop(context.WithoutCancel(ctx), ""))
 }
 
-// killLater kills a bot if that was asked for: one that has a market, if any has.
+// killLater kills a bot if that was asked for.
 func (d *demo) killLater(ctx context.Context) error {
 	if d.kill == 0 {
 		return nil

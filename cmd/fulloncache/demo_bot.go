@@ -68,13 +68,8 @@ func (a *app) demoBotCommand() *cobra.Command {
 			}()
 			b.name = args[0]
 			cfg.KeyPrefix = demoPrefix
-			c, err := fulloncache.New(ctx, cfg)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			b.c = c
-			return b.run(ctx)
+			// That it was to end before it was there is no failure.
+			return ignore(b.connect(ctx, cfg), context.Canceled)
 		},
 	}
 	cmd.Flags().StringVar(&cfg.URL, "url", "", "of the demo's server")
@@ -91,6 +86,16 @@ type demoBot struct {
 
 	mu  sync.Mutex
 	out *json.Encoder
+}
+
+func (b *demoBot) connect(ctx context.Context, cfg fulloncache.Config) error {
+	c, err := fulloncache.New(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	b.c = c
+	return b.run(ctx)
 }
 
 func (b *demoBot) run(ctx context.Context) (err error) {

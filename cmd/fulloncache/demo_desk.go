@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/fullon/fulloncache"
@@ -59,14 +60,20 @@ func (d *demo) aggregate(ctx context.Context, c *fulloncache.Client) (*fulloncac
 	if err != nil {
 		return nil, err
 	}
-	market := sim.New(d.seed)
-	var past []fulloncache.Bar
+	// The prices before are those that the same seed makes, the other way round: they
+	// lead to where the market begins.
 	const perBar = 20
-	for at := time.Now().Truncate(time.Minute).Add(-demoHistory * time.Minute); at.Before(time.Now().Add(-time.Minute / perBar)); at = at.Add(time.Minute / perBar) {
-		tick := market.Next(at)
-		for tick.Market != demoSeries.Market {
-			tick = market.Next(at)
+	market := sim.New(d.seed)
+	prices := make([]fulloncache.Tick, 0, demoHistory*perBar)
+	for len(prices) < cap(prices) {
+		if tick := market.Next(time.Time{}); tick.Market == demoSeries.Market {
+			prices = append(prices, tick)
 		}
+	}
+	var past []fulloncache.Bar
+	end := time.Now().Truncate(time.Minute)
+	for i, tick := range slices.Backward(prices) {
+		tick.Time = end.Add(-time.Duration(i+1) * time.Minute / perBar)
 		closed, err := bars.Tick(tick)
 		if err != nil {
 			return nil, err
@@ -138,6 +145,9 @@ func settleDemo(ctx context.Context, c *fulloncache.Client) (o demoOutcome, err 
 	}
 	o.Exact = true
 	for p, err := range c.Accounts.Positions(ctx, demoAccount) {
+		if errors.Is(err, fulloncache.ErrNotFound) {
+			break // nothing was filled
+		}
 		if err != nil {
 			return o, err
 		}
@@ -167,7 +177,8 @@ func look(ctx context.Context, c *fulloncache.Client) (v deskView, err error) {
 	if v.blocks, err = collect(c.Bots.Blocks(ctx, demoAccount.Exchange)); err != nil {
 		return v, err
 	}
-	if v.positions, err = collect(c.Accounts.Positions(ctx, demoAccount)); err != nil {
+	v.positions, err = collect(c.Accounts.Positions(ctx, demoAccount))
+	if err = ignore(err, fulloncache.ErrNotFound); err != nil { // before the first fill they are unknown
 		return v, err
 	}
 	if v.processes, err = collect(c.Processes.List(ctx, fulloncache.ProcessFilter{})); err != nil {

@@ -55,6 +55,7 @@ type demoView struct {
 	c      *fulloncache.Client
 	now    deskView
 	said   string // what became of the last key
+	failed error  // to look at the desk
 	mirror *fulloncache.Mirror
 	rows   map[fulloncache.Market]*demoRow
 	drawn  time.Time
@@ -100,9 +101,7 @@ func (v demoView) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case tea.WindowSizeMsg:
 		v.height = msg.Height
 	case looked:
-		if msg.err != nil {
-			v.said = msg.err.Error()
-		} else {
+		if v.failed = msg.err; msg.err == nil {
 			v.now = msg.desk
 		}
 		return v, v.look()
@@ -126,7 +125,7 @@ func (v demoView) killOne() string {
 	case name == "":
 		return "no bot runs that holds a symbol"
 	}
-	return fmt.Sprintf("killed %s: its lease ends within %s, its orders go to others within %s, it restarts in %s", name, demoLease, demoVisibility, demoRestart)
+	return fmt.Sprintf("killed %s: its lease passes on within %s, its orders within %s; it restarts in %s", name, demoLease, demoVisibility, demoRestart)
 }
 
 // read takes the state of the mirror and the latencies since the last drawing.
@@ -180,7 +179,7 @@ func (v demoView) View() tea.View {
 		quotes = append(quotes, q)
 	}
 	slices.SortFunc(quotes, func(a, b fulloncache.Quote) int { return strings.Compare(a.Market().String(), b.Market().String()) })
-	room := max(v.height-6-len(desk), 1)
+	room := max(v.height-8-len(desk), 1)
 	for i, q := range quotes {
 		if i == room {
 			fmt.Fprintln(&b, faint.Render(fmt.Sprintf("… and %d more", len(quotes)-i)))
@@ -190,7 +189,10 @@ func (v demoView) View() tea.View {
 	}
 	b.WriteString(faint.Render("k kills a bot that holds a symbol, q or Ctrl-C ends"))
 	if v.said != "" {
-		b.WriteString("  " + v.said)
+		b.WriteString("\n" + v.said)
+	}
+	if v.failed != nil {
+		b.WriteString("\n" + red.Render(v.failed.Error()))
 	}
 	view := tea.NewView(b.String())
 	view.AltScreen = true

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -19,7 +20,12 @@ import (
 	"github.com/fullon/fulloncache/internal/testenv"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(demoBotEnv) != "" {
+		main() // this process is a bot of the demo
+	}
+	testenv.Main(m)
+}
 
 // shell calls the command as a shell would.
 type shell struct {
@@ -449,11 +455,35 @@ func TestDemo(t *testing.T) {
 	if !strings.HasPrefix(sum["server"].(string), "private redis-server process 7.") {
 		t.Fatalf("server %v", sum["server"])
 	}
+	demoDeskWorks(s)
 	// On a machine without redis-server.
 	t.Setenv("PATH", t.TempDir())
 	out, _ = s.call(0, "", "demo", "--duration", "700ms", "--rate", "200")
 	if !strings.HasPrefix(out, "Feeding 4 simulated exchanges into the in-process server.\n") {
 		t.Fatalf("got %s", out)
+	}
+}
+
+// demoDeskWorks checks that killed bots cost nothing: every order that was submitted
+// is filled in the end, and counts once. How many there are depends on how soon the
+// bots' processes are there.
+func demoDeskWorks(s *shell) {
+	s.Helper()
+	for duration := 2 * time.Second; ; duration *= 2 {
+		out, errs := s.call(0, "", "demo", "--duration", duration.String(), "--kill", (duration * 3 / 4).String(), "--rate", "200", "--json")
+		sum := decode[struct {
+			Submitted, Filled, Left, Dead, Leases, Killed, Bars int64
+			Exact                                               bool
+		}](s.T, regexp.MustCompile(`"(?:orders|bots|positions)_`).ReplaceAllString(out, `"`))
+		if errs != "" || !sum.Exact || sum.Left != 0 || sum.Dead != 0 || sum.Filled < sum.Submitted || sum.Killed != 1 || sum.Bars < 60 {
+			s.Fatalf("%s%s", out, errs)
+		}
+		if sum.Submitted > 0 && sum.Leases >= 2 {
+			return
+		}
+		if duration > 20*time.Second {
+			s.Fatalf("the bots do nothing: %s", out)
+		}
 	}
 }
 
