@@ -17,65 +17,101 @@ import (
 )
 
 func (a *app) replayCommand() *cobra.Command {
-	r := replay{app: a}
+	how := pace{}
 	cmd := &cobra.Command{
 		Use:   "replay [FILE...]",
-		Short: "Feed recorded ticks from NDJSON files or standard input",
+		Short: "Feed recorded ticks or trades from NDJSON files or standard input",
 		Long: `Feed recorded ticks into the cache, from NDJSON files or, without one or for "-", from
 standard input: one JSON object a line with exchange, symbol, price, time (RFC 3339, or
 seconds since 1970) and perhaps bid, ask, last, volume, numbers as text or as JSON numbers.
+Ticks older than what is stored are counted as outdated.
+
+With --trades the lines are trades, which are appended to the lists of their markets as
+fast as possible: with exchange, symbol, ex_trade_id, side, price, volume, time and perhaps
+cost (or it is price × volume), fee, ex_order_id and what else "trade peek --json" prints.
+A list that is full ends the replay, unless the oldest are to be dropped.
 
 A line that is malformed or refused is reported with file, line and reason, and the rest
-goes on. Ticks older than what is stored are counted as outdated.`,
+goes on.`,
+		Example: `  fulloncache replay ticks.ndjson --speed 10
+  fulloncache replay --trades trades.ndjson --unique 1h`,
 	}
-	cmd.Flags().StringVar(&r.speed, "speed", "1", `how many times faster than recorded, or "max"`)
-	cmd.Flags().BoolVar(&r.loop, "loop", false, "begin again at the end, until interrupted; ticks carry the time of their replay")
-	cmd.Flags().BoolVar(&r.strict, "strict", false, "stop at the first malformed or refused line")
+	cmd.Flags().StringVar(&how.speed, "speed", "1", `how many times faster than recorded, or "max" (with --trades: max if not given)`)
+	cmd.Flags().BoolVar(&how.loop, "loop", false, "begin again at the end, until interrupted; what is fed carries the time of its replay")
+	cmd.Flags().BoolVar(&how.strict, "strict", false, "stop at the first malformed or refused line")
+	trades := cmd.Flags().Bool("trades", false, "the lines are trades")
+	options := pushFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := r.parseSpeed(); err != nil {
+		if *trades && !cmd.Flags().Changed("speed") {
+			how.speed = "max"
+		}
+		if err := how.parseSpeed(); err != nil {
 			return usageError{err}
+		}
+		if !*trades && len(options()) > 0 {
+			return usageError{errors.New("replay: --unique and --drop-oldest are for --trades")}
 		}
 		if len(args) == 0 {
 			args = []string{"-"}
 		}
 		for _, name := range args {
-			if name == "-" && r.loop {
+			if name == "-" && how.loop {
 				return usageError{errors.New("replay: --loop needs files: standard input can be read once")}
 			}
 		}
 		return a.withClient(func(cmd *cobra.Command, _ []string, c *fulloncache.Client) error {
-			r.ticks = c.Ticks
-			return r.run(cmd.Context(), args)
+			if *trades {
+				return (&replay[fulloncache.Trade]{app: a, pace: how, source: tradeSource(c.Trades, options())}).run(cmd.Context(), args)
+			}
+			return (&replay[fulloncache.Tick]{app: a, pace: how, source: tickSource(c.Ticks)}).run(cmd.Context(), args)
 		})(cmd, args)
 	}
 	return cmd
 }
 
-// replay feeds files.
-type replay struct {
-	*app
-	ticks  *fulloncache.TickCache
+// pace is how a recording is fed.
+type pace struct {
 	speed  string
 	factor float64 // 0: as fast as possible
 	loop   bool
 	strict bool
-	bar    *bar
+}
+
+// source is what the lines of files hold.
+type source[T any] struct {
+	parse func(line []byte) (T, error)
+	when  func(*T) *time.Time
+	// push feeds some, and adds to the counts what became of them; of its errors
+	// those of single ones come in a BatchError.
+	push func(ctx context.Context, list []T, count *counts) error
+	// sum is the summary, for programs and for people.
+	sum func(c counts) (any, string)
+}
+
+// replay feeds files.
+type replay[T any] struct {
+	*app
+	pace
+	source[T]
+	bar *bar
 
 	start time.Time // when the pass began
-	first time.Time // the time of its first tick
+	first time.Time // the time of the first one in it
 	count counts
 }
 
-// counts is the summary.
+// counts are what became of the lines.
 type counts struct {
 	Read     int   `json:"read"`
 	Applied  int   `json:"applied"`
 	Outdated int   `json:"outdated"`
 	Rejected int   `json:"rejected"`
 	Elapsed  int64 `json:"elapsed_ms"`
+
+	pushed fulloncache.Pushed // of trades
 }
 
-func (r *replay) parseSpeed() error {
+func (r *pace) parseSpeed() error {
 	if r.speed == "max" {
 		return nil
 	}
@@ -90,7 +126,7 @@ func (r *replay) parseSpeed() error {
 
 // run feeds the files and prints the summary, also of what was done before a
 // failure or an interrupt.
-func (r *replay) run(ctx context.Context, files []string) error {
+func (r *replay[T]) run(ctx context.Context, files []string) error {
 	begin := time.Now()
 	r.bar = newBar(r.stderr, files)
 	err := r.pass(ctx, files)
@@ -99,8 +135,8 @@ func (r *replay) run(ctx context.Context, files []string) error {
 	}
 	r.bar.done()
 	r.count.Elapsed = time.Since(begin).Milliseconds()
-	if perr := r.print(r.count, "%d read: %d applied, %d outdated, %d rejected, in %d ms",
-		r.count.Read, r.count.Applied, r.count.Outdated, r.count.Rejected, r.count.Elapsed); perr != nil {
+	sum, text := r.sum(r.count)
+	if perr := r.print(sum, "%s", text); perr != nil {
 		return errors.Join(err, perr)
 	}
 	if errors.Is(err, context.Canceled) {
@@ -109,7 +145,7 @@ func (r *replay) run(ctx context.Context, files []string) error {
 	return err
 }
 
-func (r *replay) pass(ctx context.Context, files []string) error {
+func (r *replay[T]) pass(ctx context.Context, files []string) error {
 	r.start, r.first = time.Now(), time.Time{}
 	for _, name := range files {
 		if err := r.file(ctx, name); err != nil {
@@ -119,7 +155,7 @@ func (r *replay) pass(ctx context.Context, files []string) error {
 	return ctx.Err()
 }
 
-func (r *replay) file(ctx context.Context, name string) error {
+func (r *replay[T]) file(ctx context.Context, name string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	lines, done, err := r.lines(ctx, name)
@@ -131,7 +167,7 @@ func (r *replay) file(ctx context.Context, name string) error {
 	// What has been read is sent at once; while a batch is under way the next one
 	// gathers, so that a slow source is not held up and a fast one is batched.
 	for {
-		var batch []item
+		var batch []item[T]
 		var end error
 		for len(batch) < batchSize && end == nil {
 			var l line
@@ -148,17 +184,18 @@ func (r *replay) file(ctx context.Context, name string) error {
 			}
 			r.count.Read++
 			r.bar.add(len(l.text) + 1)
-			tick, err := parseTick(l.text)
+			v, err := r.parse(l.text)
 			if err != nil {
 				if err := r.reject(name, l.number, err); err != nil {
 					return err
 				}
 				continue
 			}
+			when := r.when(&v)
 			if r.first.IsZero() {
-				r.first = tick.Time
+				r.first = *when
 			}
-			due := r.due(tick.Time)
+			due := r.due(*when)
 			if wait := time.Until(due); r.factor > 0 && wait > 0 {
 				// Those that were due earlier go first.
 				if err := r.send(ctx, name, batch); err != nil {
@@ -170,11 +207,11 @@ func (r *replay) file(ctx context.Context, name string) error {
 				}
 			}
 			if r.loop {
-				if tick.Time = due; r.factor == 0 {
-					tick.Time = time.Now()
+				if *when = due; r.factor == 0 {
+					*when = time.Now()
 				}
 			}
-			batch = append(batch, item{l.number, tick})
+			batch = append(batch, item[T]{l.number, v})
 		}
 		if err := r.send(ctx, name, batch); err != nil {
 			return err
@@ -188,11 +225,11 @@ func (r *replay) file(ctx context.Context, name string) error {
 	}
 }
 
-// batchSize is how many ticks are sent at once.
+// batchSize is how many are sent at once.
 const batchSize = 500
 
-// due is when a tick is to be sent.
-func (r *replay) due(t time.Time) time.Time {
+// due is when what happened at t is to be sent.
+func (r *replay[T]) due(t time.Time) time.Time {
 	if r.factor == 0 {
 		return r.start
 	}
@@ -210,48 +247,43 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// item is a tick and the line it came from.
-type item struct {
+// item is what a line holds.
+type item[T any] struct {
 	number int
-	tick   fulloncache.Tick
+	value  T
 }
 
-func (r *replay) send(ctx context.Context, name string, batch []item) error {
+func (r *replay[T]) send(ctx context.Context, name string, batch []item[T]) error {
 	if len(batch) == 0 {
 		return nil
 	}
-	ticks := make([]fulloncache.Tick, len(batch))
+	list := make([]T, len(batch))
 	for i, it := range batch {
-		ticks[i] = it.tick
+		list[i] = it.value
 	}
-	err := r.ticks.SetMany(ctx, ticks)
+	err := r.push(ctx, list, &r.count)
 	var failed *fulloncache.BatchError
-	if err != nil && !errors.As(err, &failed) {
+	if err == nil || !errors.As(err, &failed) {
 		return err
 	}
-	for i, it := range batch {
-		var err error
-		if failed != nil {
-			err = failed.Errs[i]
-		}
+	for i, err := range failed.Errs {
 		switch {
 		case err == nil:
-			r.count.Applied++
 		case errors.Is(err, fulloncache.ErrOutdated):
 			r.count.Outdated++
 		case errors.Is(err, fulloncache.ErrInvalid), errors.Is(err, fulloncache.ErrCorrupt):
-			if err := r.reject(name, it.number, err); err != nil {
+			if err := r.reject(name, batch[i].number, err); err != nil {
 				return err
 			}
 		default:
-			return fmt.Errorf("%s:%d: %w", name, it.number, err)
+			return fmt.Errorf("%s:%d: %w", name, batch[i].number, err)
 		}
 	}
 	return nil
 }
 
 // reject counts and reports a line that cannot be used.
-func (r *replay) reject(name string, number int, err error) error {
+func (r *replay[T]) reject(name string, number int, err error) error {
 	r.count.Rejected++
 	err = fmt.Errorf("%s:%d: %w", name, number, err)
 	if r.strict {
@@ -260,6 +292,28 @@ func (r *replay) reject(name string, number int, err error) error {
 	r.bar.clear()
 	r.warn(err)
 	return nil
+}
+
+// tickSource feeds ticks.
+func tickSource(ticks *fulloncache.TickCache) source[fulloncache.Tick] {
+	return source[fulloncache.Tick]{
+		parse: parseTick,
+		when:  func(t *fulloncache.Tick) *time.Time { return &t.Time },
+		push: func(ctx context.Context, list []fulloncache.Tick, count *counts) error {
+			err := ticks.SetMany(ctx, list)
+			var failed *fulloncache.BatchError
+			switch {
+			case err == nil:
+				count.Applied += len(list)
+			case errors.As(err, &failed):
+				count.Applied += len(list) - len(failed.Unwrap())
+			}
+			return err
+		},
+		sum: func(c counts) (any, string) {
+			return c, fmt.Sprintf("%d read: %d applied, %d outdated, %d rejected, in %d ms", c.Read, c.Applied, c.Outdated, c.Rejected, c.Elapsed)
+		},
+	}
 }
 
 // parseTick reads a line.
@@ -279,15 +333,20 @@ func parseTick(text []byte) (t fulloncache.Tick, err error) {
 	if raw.Price == nil {
 		return t, errors.New("price is missing")
 	}
-	when := string(raw.Time)
-	if s, err := strconv.Unquote(when); err == nil {
-		when = s
-	}
 	t = fulloncache.Tick{Market: raw.Market, Price: *raw.Price, Bid: raw.Bid, Ask: raw.Ask, Last: raw.Last, Volume: raw.Volume}
-	if t.Time, err = parseWhen(when); err != nil {
+	if t.Time, err = parseJSONTime(raw.Time); err != nil {
 		return t, err
 	}
 	return t, t.Validate()
+}
+
+// parseJSONTime reads a time, as text or as a JSON number.
+func parseJSONTime(value json.RawMessage) (time.Time, error) {
+	text := string(value)
+	if s, err := strconv.Unquote(text); err == nil {
+		text = s
+	}
+	return parseWhen(text)
 }
 
 // parseWhen reads a time: RFC 3339, or seconds since 1970 with up to nine
