@@ -124,17 +124,14 @@ func (l *Lease) renew(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, min(l.Until().Sub(begun), l.ttl/3))
 	defer cancel()
 	r := l.Resource
-	names, indexed := []string{r.Key, r.Index}, func() error { return nil }
+	names := []string{r.Key, r.Index}
 	if l.m.due(r) {
-		names, indexed = l.m.index(ctx, r, names)
+		names, _ = l.m.index(ctx, r, names) // it is tried again with the next renewal
 	}
 	a, err := l.m.run(ctx, r, kv.LeaseRenew, names, []string{r.Name, l.token(), l.request, micros(l.ttl), r.Group})
-	if indexed() != nil || err != nil {
-		l.m.forget(r) // until the next time
-	}
 	switch {
 	case err == nil && a.status == 0:
-		l.lose(l.m.blocked(r, a, false))
+		l.lose(l.m.blocked(r, a))
 	case err == nil && a.status == 2:
 		l.lose(errGone)
 	default:
@@ -210,7 +207,7 @@ func (l *Lease) Release(ctx context.Context) error {
 	case err != nil:
 		return err
 	case a.status == 0:
-		return l.because(l.m.blocked(l.Resource, a, false))
+		return l.because(l.m.blocked(l.Resource, a))
 	case a.status == 2:
 		return l.because(errGone)
 	}

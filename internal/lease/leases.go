@@ -134,7 +134,7 @@ func (m *Leases) Acquire(ctx context.Context, r Resource, holder string, q Reque
 	made := m.name(&q)
 	l, refused, err := m.attempt(ctx, r, holder, q, false)
 	if err != nil {
-		return nil, m.failed(ctx, r, q, made, err)
+		return nil, m.failed(r, q, made && m.unknown(ctx, err), err)
 	}
 	if refused != nil {
 		return nil, refused.err
@@ -142,11 +142,12 @@ func (m *Leases) Acquire(ctx context.Context, r Resource, holder string, q Reque
 	return l, nil
 }
 
-// failed gives back what a request may have been given whose id nobody can ask
-// with again.
-func (m *Leases) failed(ctx context.Context, r Resource, q Request, made bool, err error) error {
-	if made && m.unknown(ctx, err) {
-		m.abandon(r, q)
+// failed gives back, behind the caller's back, what a request may have been given,
+// and its place in line, if nobody is to ask with it again. If that cannot be
+// done, they end by themselves.
+func (m *Leases) failed(r Resource, q Request, leave bool, err error) error {
+	if leave {
+		_ = m.db.Background(func(ctx context.Context) { _, _ = m.release(ctx, r, "", q.ID) })
 	}
 	return err
 }
@@ -184,7 +185,7 @@ func (m *Leases) Drop(ctx context.Context, r Resource, holder string, force bool
 		return false, err
 	}
 	if a.status == 0 {
-		return false, m.blocked(r, a, false)
+		return false, m.blocked(r, a)
 	}
 	return a.status == 1, nil
 }
@@ -276,30 +277,35 @@ func (m *Leases) take(ctx context.Context, r Resource, holder string, q Request,
 	args := []string{
 		r.Group, r.Name, holder, q.ID, micros(q.TTL), mode, patience, strconv.FormatInt(seen, 10), m.db.Publish(), r.Wakes(m.id), "",
 	}
-	indexed := func() error { return nil }
 	if m.due(r) {
+		var err error
+		if names, err = m.index(ctx, r, names); err != nil {
+			return Held{}, nil, err
+		}
 		args[len(args)-1] = "tidy"
-		names, indexed = m.index(ctx, r, names)
 	}
 	a, err := m.run(ctx, r, kv.LeaseAcquire, names, args)
-	// What no listing would show must not be.
-	if err = errors.Join(err, indexed()); err != nil {
+	if err != nil {
 		m.forget(r)
+		return Held{}, nil, err
+	}
+	// Of a lease that is given, the token stands where the holder does in other
+	// answers.
+	h, err := m.heldBy(r, a)
+	if err != nil {
 		return Held{}, nil, err
 	}
 	if a.status != 1 {
 		ends, _ := strconv.ParseInt(a.text[3], 10, 64) // the script has made it
 		place, _ := strconv.Atoi(a.text[4])            // likewise
-		return Held{}, &refusal{m.blocked(r, a, a.status == 2), time.Duration(ends) * time.Microsecond, place}, nil
+		return Held{}, &refusal{m.opt.Blocked(r, h, a.status == 2), time.Duration(ends) * time.Microsecond, place}, nil
 	}
-	// The token stands where a holder does in other answers.
-	h, err := m.heldBy(r, a)
 	h.Token, _ = strconv.ParseInt(h.Holder, 10, 64) // likewise
 	h.Holder = holder
 	m.mu.Lock()
 	m.tokens[r.Fence] = max(m.tokens[r.Fence], h.Token)
 	m.mu.Unlock()
-	return h, nil, err
+	return h, nil, nil
 }
 
 // due reports whether a group is to be put into its index.
@@ -329,27 +335,21 @@ func (m *Leases) Distrust() {
 	clear(m.listed)
 }
 
-// index puts a group into its index: by the script, as one of its keys, or where
-// that is in another slot, beside it. The function it returns waits for that.
-func (m *Leases) index(ctx context.Context, r Resource, names []string) ([]string, func() error) {
+// index puts a group into its index: as one more key of the script, or where that
+// is in another slot, before it: a group without leases in it is harmless, the
+// reverse would be a lease that no listing shows.
+func (m *Leases) index(ctx context.Context, r Resource, names []string) ([]string, error) {
 	if !m.db.Cluster() {
-		return append(names, r.Groups), func() error { return nil }
+		return append(names, r.Groups), nil
 	}
-	done := make(chan error, 1)
-	go func() {
-		_, err := m.db.Do(ctx, m.db.B().Sadd().Key(r.Groups).Member(r.Group).Build())
-		if kv.IsWrongType(err) {
-			err = m.opt.Corrupt(r.Groups, "", err)
-		}
-		done <- err
-	}()
-	return names, func() error { return <-done }
-}
-
-// abandon gives back what a request may have been given, behind the caller's back.
-// If that fails, it ends by itself.
-func (m *Leases) abandon(r Resource, q Request) {
-	_ = m.db.Background(func(ctx context.Context) { _, _ = m.release(ctx, r, "", q.ID) })
+	_, err := m.db.Do(ctx, m.db.B().Sadd().Key(r.Groups).Member(r.Group).Build())
+	if err != nil {
+		m.forget(r)
+	}
+	if kv.IsWrongType(err) {
+		err = m.opt.Corrupt(r.Groups, "", err)
+	}
+	return names, err
 }
 
 func (m *Leases) release(ctx context.Context, r Resource, token, request string) (answer, error) {
@@ -393,12 +393,12 @@ func (m *Leases) read(ctx context.Context, r Resource, msg rueidis.RedisMessage,
 
 var errUnreadable = errors.New("it looks neither free nor held: delete it")
 
-func (m *Leases) blocked(r Resource, a answer, next bool) error {
+func (m *Leases) blocked(r Resource, a answer) error {
 	h, err := m.heldBy(r, a)
 	if err != nil {
 		return err
 	}
-	return m.opt.Blocked(r, h, next)
+	return m.opt.Blocked(r, h, false)
 }
 
 // heldBy reads holder, since and until.

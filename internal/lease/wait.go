@@ -20,7 +20,7 @@ func (m *Leases) Wait(ctx context.Context, r Resource, holder string, q Request)
 		return l, nil
 	}
 	if err != nil {
-		return nil, m.failed(ctx, r, q, made, err)
+		return nil, m.failed(r, q, made || !m.unknown(ctx, err), err)
 	}
 	turn := m.wakes.join(ctx, r, q.ID)
 	defer m.wakes.leave(r, q.ID)
@@ -33,8 +33,7 @@ func (m *Leases) Wait(ctx context.Context, r Resource, holder string, q Request)
 			m.wakes.count.Add(1)
 		case <-timer.C:
 		case <-ctx.Done():
-			m.abandon(r, q)
-			return nil, fmt.Errorf("wait for %s: %w: %w", r.Title, ctx.Err(), last)
+			return nil, m.failed(r, q, true, fmt.Errorf("wait for %s: %w: %w", r.Title, ctx.Err(), last))
 		}
 		l, refused, err = m.attempt(ctx, r, holder, q, true)
 		switch {
@@ -43,10 +42,13 @@ func (m *Leases) Wait(ctx context.Context, r Resource, holder string, q Request)
 		case err == nil:
 			last = refused.err
 		case !m.unknown(ctx, err):
-			return nil, err
+			return nil, m.failed(r, q, true, err)
 		default:
 			// Cut off, it keeps its place for a while.
-			last, refused = err, &refusal{place: 1}
+			refused = &refusal{place: 1}
+			if ctx.Err() == nil {
+				last = err
+			}
 		}
 		timer.Reset(m.pause(refused))
 	}
