@@ -740,3 +740,32 @@ func TestGlobalErrorsList(t *testing.T) {
 		}
 	})
 }
+
+// Who gives up waiting for its turn writes nothing; neither does a beat that comes
+// after the end, nor one of a closed Client.
+func TestProcessHandleEnds(t *testing.T) {
+	t.Parallel()
+	ctx := testenv.Context(t)
+	c := open(t, fulloncache.Config{URL: testenv.Redis(t).URL(), KeyPrefix: testenv.Prefix(t)})
+	p := botProcess("bot_1")
+	p.Interval = time.Hour
+	h := register(t, c, p)
+	release := fulloncache.HoldTurn(h)
+	wantErr(t, fulloncache.WriteProcess(cancelled(ctx), h), context.Canceled)
+	must(t, h.Err())
+	release()
+	before, err := c.Processes.Get(ctx, "bot", h.ID())
+	must(t, err)
+	fulloncache.EndProcess(h)
+	must(t, fulloncache.WriteProcess(ctx, h))
+	after, err := c.Processes.Get(ctx, "bot", h.ID())
+	must(t, err)
+	if !after.Heartbeat.Equal(before.Heartbeat) {
+		t.Errorf("it beats after its end: %+v, before %+v", after, before)
+	}
+	c.Close()
+	late, err := fulloncache.BeginProcess(c, p)
+	wantErr(t, err, fulloncache.ErrClosed)
+	wantErr(t, late.Err(), fulloncache.ErrClosed)
+	<-late.Done()
+}

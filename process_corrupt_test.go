@@ -18,6 +18,7 @@ func TestProcessCorruptField(t *testing.T) {
 	corruptMode(t, func(s *suite, c *fulloncache.Client) {
 		register(s, c, botProcess("other"))
 		for _, damage := range []struct{ field, value string }{
+			{"", "2"}, // the id of another
 			{"process_type", "cook"}, {"process_type", ""}, {"process_id", ""}, {"component", ""}, {"status", "asleep"},
 			{"instance", ""}, {"params", "{"}, {"pid", "x"}, {"interval", "0"}, {"interval", "soon"}, {"rev", ""},
 			{"started", "yesterday"}, {"updated", ""}, {"heartbeat", "now"}, {"died", "x"},
@@ -26,9 +27,12 @@ func TestProcessCorruptField(t *testing.T) {
 			p.ID = "1"
 			h := register(s, c, p)
 			key := s.key("process", "bot", ":1")
-			if damage.value == "" {
+			switch {
+			case damage.field == "":
+				s.do("HSET", key, "process_id", damage.value)
+			case damage.value == "":
 				s.do("HDEL", key, damage.field)
-			} else {
+			default:
 				s.do("HSET", key, damage.field, damage.value)
 			}
 			_, err := c.Processes.Get(s.ctx, "bot", "1")
@@ -105,6 +109,32 @@ func TestProcessMendsItsEntry(t *testing.T) {
 			return err == nil && got.Alive, fmt.Sprint(err)
 		})
 		testenv.Eventually(s, "no error", func() (bool, string) { return h.Err() == nil, fmt.Sprint(h.Err()) })
+	})
+}
+
+// An instance whose entry cannot be compared registers itself anew, but never in the
+// place of a newer one.
+func TestProcessOldInstanceRegistersAnew(t *testing.T) {
+	corruptMode(t, func(s *suite, c *fulloncache.Client) {
+		p := botProcess("bot_1")
+		p.ID, p.Interval = "1", time.Hour
+		old := register(s, c, p)
+		fresh := register(s, c, p)
+		s.do("HDEL", s.key("process", "bot", ":1"), "seq")
+		wantErr(s, old.Update(s.ctx, fulloncache.ProcessError, "", nil), fulloncache.ErrOutdated, "another instance")
+		must(s, fresh.Update(s.ctx, fulloncache.ProcessError, "mine", nil))
+		got, err := c.Processes.Get(s.ctx, "bot", "1")
+		must(s, err)
+		if got.Message != "mine" {
+			s.Errorf("process %+v", got)
+		}
+		// Forgotten, its id may go to another component: then it is taken, too.
+		_, err = c.Base.Clear(s.ctx)
+		must(s, err)
+		p.Component = "bot_2"
+		register(s, c, p)
+		wantErr(s, fresh.Update(s.ctx, fulloncache.ProcessRunning, "", nil), nil)
+		wantErr(s, fresh.Update(s.ctx, fulloncache.ProcessError, "", nil), fulloncache.ErrOutdated, "bot_2")
 	})
 }
 
@@ -228,6 +258,7 @@ func TestProcessExpiredEntriesGo(t *testing.T) {
 			s.Errorf("it expires in %d s", ttl)
 		}
 		s.do("DEL", key)
+		wantNames(s, components(s, c.Processes.List(s.ctx, fulloncache.ProcessFilter{})))
 		s.do("ZADD", index, fmt.Sprint(time.Now().Add(-25*time.Hour).UnixMicro()), old.ID())
 		register(s, s.open(), botProcess("bot_2"))
 		testenv.Eventually(s, "it is cleaned up", func() (bool, string) {

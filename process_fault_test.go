@@ -662,10 +662,31 @@ func TestProcessDeathIsNoticedByListings(t *testing.T) {
 		testenv.Eventually(s, "a death", func() (bool, string) {
 			health, err := c.Processes.SystemHealth(s.ctx)
 			must(s, err)
+			if len(health.Stale) == 1 {
+				_, err := c.Processes.Component(s.ctx, "bot", "bot_1")
+				wantErr(s, err, fulloncache.ErrNotFound)
+			}
 			return seen.count(fulloncache.EventProcessDied) == 1, fmt.Sprintf("%+v", health)
 		})
 		if e := seen.of(fulloncache.EventProcessDied)[0]; !strings.Contains(e.Subject, h.ID()) || !strings.Contains(e.Err.Error(), "died") {
 			s.Errorf("event %+v", e)
+		}
+	})
+}
+
+// A death that nobody has noticed is reported when it is cleaned up, by a client
+// that has just come.
+func TestProcessCleanupReportsDeaths(t *testing.T) {
+	conformance(t, func(s *suite, c *fulloncache.Client) {
+		s.cfg.ProcessHeartbeat = 200 * time.Millisecond
+		crashing := s.open()
+		h := register(s, crashing, botProcess("bot_1"))
+		crashing.Close()
+		becomes(s, c, h, "bot", "stale", func(p fulloncache.Process) bool { return p.Stale() })
+		n, err := s.open().Processes.CleanupStale(s.ctx, 0)
+		must(s, err)
+		if got := reports(s.ctx, s, c, h.ID()); n != 1 || got[h.ID()] != 1 {
+			s.Errorf("%d forgotten, reports %v", n, got)
 		}
 	})
 }

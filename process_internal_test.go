@@ -1,6 +1,7 @@
 package fulloncache
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -249,4 +250,52 @@ func TestProcessMessageOfAnotherChannel(t *testing.T) {
 			}
 		}
 	}
+}
+
+// For how long the server has answered is counted anew after each time that it did
+// not.
+func TestProcessInTouch(t *testing.T) {
+	t.Parallel()
+	c := &ProcessCache{touch: make(map[ProcessType]time.Time), swept: make(map[ProcessType]bool), interval: time.Hour}
+	if c.inTouch(ProcessBot) != 0 {
+		t.Error("in touch before anything was asked")
+	}
+	c.touched(ProcessBot, nil)
+	c.touched(ProcessBot, ErrCorrupt)
+	first := c.inTouch(ProcessBot)
+	if first <= 0 || c.inTouch(ProcessTick) != 0 {
+		t.Errorf("in touch for %s", first)
+	}
+	c.touched(ProcessBot, nil)
+	if c.inTouch(ProcessBot) <= first {
+		t.Error("counted anew")
+	}
+	c.touched(ProcessBot, &UnavailableError{Err: errors.New("cut off")})
+	if c.inTouch(ProcessBot) != 0 {
+		t.Error("in touch with a server that does not answer")
+	}
+	c.sweepLater(ProcessBot) // who is not in touch looks after nobody
+	if len(c.swept) != 0 {
+		t.Error("it swept")
+	}
+}
+
+// What the tests outside of the package may do to a handle.
+
+// HoldTurn keeps a process from writing until the function it returns is called.
+func HoldTurn(h *ProcessHandle) (release func()) {
+	h.turn <- struct{}{}
+	return func() { <-h.turn }
+}
+
+// WriteProcess writes as a beat does.
+func WriteProcess(ctx context.Context, h *ProcessHandle) error { return h.write(ctx) }
+
+// EndProcess ends the beating without a stop.
+func EndProcess(h *ProcessHandle) { h.end(nil) }
+
+// BeginProcess begins to beat for a process that is not registered.
+func BeginProcess(c *Client, p Process) (*ProcessHandle, error) {
+	h := newProcessHandle(c.Processes, p)
+	return h, h.begin()
 }
