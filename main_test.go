@@ -13,7 +13,10 @@ import (
 	"github.com/fullon/fulloncache/internal/testenv"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
+func TestMain(m *testing.M) {
+	runMember()
+	testenv.Main(m)
+}
 
 // quiet keeps the log of provoked faults out of the tests' output.
 var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))

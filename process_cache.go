@@ -166,10 +166,7 @@ func (c *ProcessCache) Register(ctx context.Context, p Process) (h *ProcessHandl
 	if err := h.write(ctx); err != nil {
 		return nil, err
 	}
-	if !c.kv.Background(h.beat) {
-		return nil, ErrClosed
-	}
-	return h, nil
+	return h, h.begin()
 }
 
 // Get returns a process, alive or not, in one round trip. It returns

@@ -16,8 +16,12 @@ import (
 	"github.com/fullon/fulloncache/internal/testenv"
 )
 
-// beatEvery is the interval of tests that wait for deaths.
-const beatEvery = 400 * time.Millisecond
+// beatEvery is the interval of tests that wait for deaths: a busy machine must not
+// make dead who lives.
+const beatEvery = time.Second
+
+// seldom is the interval of who must not die.
+const seldom = 20 * time.Second
 
 func botProcess(component string) fulloncache.Process {
 	return fulloncache.Process{Type: fulloncache.ProcessBot, Component: component}
@@ -145,9 +149,11 @@ func TestProcessRegisterUpdateStop(t *testing.T) {
 
 func TestProcessListings(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
-		one := register(s, c, botProcess("bot_1"))
+		quick := botProcess("bot_1")
+		quick.Interval = beatEvery
+		one := register(s, c, quick)
 		two := register(s, c, botProcess("bot_2"))
-		register(s, c, fulloncache.Process{Type: fulloncache.ProcessTick, Component: "kraken"})
+		tick := register(s, c, fulloncache.Process{Type: fulloncache.ProcessTick, Component: "kraken"})
 		other := s.open().Processes
 		all := fulloncache.ProcessFilter{}
 		wantNames(s, components(s, other.Active(s.ctx, all)), "bot_1", "bot_2", "kraken")
@@ -158,10 +164,10 @@ func TestProcessListings(t *testing.T) {
 		wantNames(s, components(s, other.Active(s.ctx, fulloncache.ProcessFilter{Component: "kraken", Since: time.Minute})), "kraken")
 		wantNames(s, components(s, other.Active(s.ctx, fulloncache.ProcessFilter{Type: fulloncache.ProcessCrawler})))
 		testenv.Eventually(s, "an age", func() (bool, string) {
-			p, err := other.Get(s.ctx, fulloncache.ProcessBot, one.ID())
+			p, err := other.Get(s.ctx, fulloncache.ProcessTick, tick.ID())
 			return err == nil && p.Age > 5*time.Millisecond, fmt.Sprint(p.Age, err)
 		})
-		wantNames(s, components(s, other.Active(s.ctx, fulloncache.ProcessFilter{Type: fulloncache.ProcessBot, Since: time.Microsecond})))
+		wantNames(s, components(s, other.Active(s.ctx, fulloncache.ProcessFilter{Type: fulloncache.ProcessTick, Since: time.Microsecond})))
 		for range other.List(s.ctx, all) {
 			break // a loop may end early
 		}
@@ -231,7 +237,7 @@ func TestProcessOldInstanceDoesNotHideTheNewOne(t *testing.T) {
 
 		// The same with an id of one's own, which the restarted one takes over.
 		p := botProcess("bot_2")
-		p.ID, p.Interval = "b:2", 100*time.Millisecond
+		p.ID, p.Interval = "b:2", beatEvery
 		var seen events
 		s.cfg.Hooks = []fulloncache.Hooks{seen.hook()}
 		old := register(s, s.open(), p)
@@ -286,7 +292,7 @@ func TestProcessThatVanishes(t *testing.T) {
 		w := watchProcesses(s, watcher)
 		crashing := s.open()
 		h := register(s, crashing, botProcess("bot_1"))
-		alive := register(s, watcher, fulloncache.Process{Type: fulloncache.ProcessTick, Component: "kraken"})
+		alive := register(s, watcher, fulloncache.Process{Type: fulloncache.ProcessTick, Component: "kraken", Interval: seldom})
 		started := map[string]bool{}
 		for range 2 {
 			e := w.next()
@@ -299,7 +305,7 @@ func TestProcessThatVanishes(t *testing.T) {
 		// It beats: it lives for longer than its silence may last.
 		first, err := c.Processes.Get(s.ctx, "bot", h.ID())
 		must(s, err)
-		becomes(s, c, h, "bot", "beats", func(p fulloncache.Process) bool { return p.Heartbeat.Sub(first.Heartbeat) > 2*beatEvery })
+		becomes(s, c, h, "bot", "beats", func(p fulloncache.Process) bool { return p.Heartbeat.Sub(first.Heartbeat) > beatEvery })
 		crashing.Close()
 		wantErr(s, h.Err(), fulloncache.ErrClosed)
 		wantErr(s, h.Update(s.ctx, "", "", nil), fulloncache.ErrClosed)
@@ -454,7 +460,7 @@ func TestProcessWatchConflates(t *testing.T) {
 // tell different parameters, as many processes do theirs: all are kept.
 func TestProcessConcurrentUpdatesLoseNothing(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
-		s.cfg.ProcessHeartbeat = 100 * time.Millisecond
+		s.cfg.ProcessHeartbeat = 300 * time.Millisecond
 		const members, writers, rounds = 4, 4, 50
 		handles := make([]*fulloncache.ProcessHandle, members)
 		for i := range handles {
@@ -485,7 +491,7 @@ func TestProcessConcurrentUpdatesLoseNothing(t *testing.T) {
 				}
 				return ok
 			})
-			must(s, h.Err())
+			testenv.Eventually(s, "no error", func() (bool, string) { return h.Err() == nil, fmt.Sprint(h.Err()) })
 		}
 	})
 }
@@ -665,7 +671,9 @@ func TestProcessForgottenByTheServer(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
 		s.cfg.ProcessHeartbeat = beatEvery
 		running := s.open()
-		h, stays := register(s, running, botProcess("bot_1")), register(s, s.open(), botProcess("bot_2"))
+		p := botProcess("bot_2")
+		p.Interval = 3 * time.Second
+		h, stays := register(s, running, botProcess("bot_1")), register(s, s.open(), p)
 		w := watchProcesses(s, s.open(), "bot")
 		started := []string{w.next().v.Process.ID, w.next().v.Process.ID}
 		slices.Sort(started)
@@ -679,6 +687,7 @@ func TestProcessForgottenByTheServer(t *testing.T) {
 		if e.Process.Alive || e.Process.Component != "bot_1" {
 			s.Errorf("event %+v", e)
 		}
+		becomes(s, c, stays, "bot", "it is back", func(p fulloncache.Process) bool { return p.Alive })
 		must(s, stays.Stop(s.ctx, ""))
 		wantChange(s, w, "stopped", stays.ID())
 	})
@@ -730,4 +739,33 @@ func TestGlobalErrorsList(t *testing.T) {
 			s.Error(err)
 		}
 	})
+}
+
+// Who gives up waiting for its turn writes nothing; neither does a beat that comes
+// after the end, nor one of a closed Client.
+func TestProcessHandleEnds(t *testing.T) {
+	t.Parallel()
+	ctx := testenv.Context(t)
+	c := open(t, fulloncache.Config{URL: testenv.Redis(t).URL(), KeyPrefix: testenv.Prefix(t)})
+	p := botProcess("bot_1")
+	p.Interval = time.Hour
+	h := register(t, c, p)
+	release := fulloncache.HoldTurn(h)
+	wantErr(t, fulloncache.WriteProcess(cancelled(ctx), h), context.Canceled)
+	must(t, h.Err())
+	release()
+	before, err := c.Processes.Get(ctx, "bot", h.ID())
+	must(t, err)
+	fulloncache.EndProcess(h)
+	must(t, fulloncache.WriteProcess(ctx, h))
+	after, err := c.Processes.Get(ctx, "bot", h.ID())
+	must(t, err)
+	if !after.Heartbeat.Equal(before.Heartbeat) {
+		t.Errorf("it beats after its end: %+v, before %+v", after, before)
+	}
+	c.Close()
+	late, err := fulloncache.BeginProcess(c, p)
+	wantErr(t, err, fulloncache.ErrClosed)
+	wantErr(t, late.Err(), fulloncache.ErrClosed)
+	<-late.Done()
 }

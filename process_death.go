@@ -178,20 +178,16 @@ func (c *ProcessCache) sweepLater(t ProcessType) {
 	if busy {
 		return
 	}
-	done := func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		delete(c.swept, t)
-	}
-	started := c.kv.Background(func(ctx context.Context) {
-		defer done()
+	_ = c.kv.Background(func(ctx context.Context) { // after Close nothing is looked after
+		defer func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			delete(c.swept, t)
+		}()
 		if _, err := c.sweep(ctx, t, sweepPassing); err != nil && ctx.Err() == nil {
 			c.log.WarnContext(ctx, "processes not looked after", "process_type", string(t), "error", err)
 		}
 	})
-	if !started {
-		done()
-	}
 }
 
 // deathWatch looks after a type while somebody watches it.

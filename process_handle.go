@@ -212,6 +212,16 @@ func (h *ProcessHandle) Err() error {
 // must run alone takes as the order to end. [ProcessHandle.Err] says which.
 func (h *ProcessHandle) Done() <-chan struct{} { return h.ended }
 
+// begin starts the beating.
+func (h *ProcessHandle) begin() error {
+	if !h.c.kv.Background(h.beat) {
+		h.end(ErrClosed)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.final
+}
+
 // beat tells that the process is alive, until it is over.
 func (h *ProcessHandle) beat(ctx context.Context) {
 	// Those that start together do not beat together.

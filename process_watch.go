@@ -48,17 +48,17 @@ func (c *ProcessCache) Watch(ctx context.Context, types ...ProcessType) iter.Seq
 			yield(ProcessEvent{}, err)
 			return
 		}
-		w := newProcessWatcher()
-		if w.since, err = c.revisions(ctx, types, yield); err != nil {
-			return
-		}
-		defer c.watchDeaths(types)()
 		sub, err := c.hub.Subscribe(topics)
 		if err != nil {
 			yield(ProcessEvent{}, err)
 			return
 		}
 		defer sub.Close()
+		w := newProcessWatcher()
+		if w.since, err = c.revisions(ctx, types, yield); err != nil {
+			return
+		}
+		defer c.watchDeaths(types)()
 		for {
 			u, err := w.next(ctx, sub)
 			if ctx.Err() != nil {

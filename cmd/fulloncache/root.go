@@ -79,6 +79,7 @@ standard error with exit code 1; mistakes in the call exit with 2.`,
 		a.tickCommand(), a.replayCommand(), a.demoCommand(), a.demoBotCommand(),
 		a.databaseCommand(), a.exchangeCommand(), a.symbolCommand(),
 		a.tradeCommand(),
+		a.processCommand(), a.errorCommand(),
 	)
 	mistakesAreUsage(root)
 	return root

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"iter"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -39,4 +40,17 @@ func people(d time.Duration) string {
 		return d.Round(time.Second).String()
 	}
 	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}
+
+// readable reads a listing, and reports what cannot be read.
+func readable[T any](a *app, list iter.Seq2[T, error]) (all []T, bad int) {
+	for v, err := range list {
+		if err != nil {
+			bad++
+			a.warn(err)
+			continue
+		}
+		all = append(all, v)
+	}
+	return all, bad
 }

@@ -32,6 +32,7 @@ local dead = redis.call('ZSCORE', due, id)
 dead = not dead or tonumber(dead) <= now
 redis.call('ZCARD', processes)
 redis.call('HLEN', KEYS[4])
+redis.call('STRLEN', KEYS[5])
 redis.call('ZCARD', KEYS[6])
 
 local status = stored[3]

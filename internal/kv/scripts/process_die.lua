@@ -37,6 +37,7 @@ end
 -- What can fail on a key of another type comes before anything is changed.
 redis.call('ZCARD', processes)
 redis.call('HLEN', KEYS[4])
+redis.call('STRLEN', KEYS[5])
 redis.call('ZCARD', KEYS[6])
 redis.call('LLEN', KEYS[7])
 redis.call('ZREM', due, id)

@@ -14,13 +14,14 @@
 -- @include process
 
 local id = ARGV[1]
--- What can fail on a key of another type comes before anything is changed.
-redis.call('HLEN', KEYS[4])
-redis.call('ZCARD', KEYS[6])
 local ends, heartbeat = redis.call('ZSCORE', KEYS[3], id), redis.call('ZSCORE', KEYS[2], id)
 if not heartbeat or heartbeat + ARGV[2] > now or ends and tonumber(ends) > now then
   return 0
 end
+-- What can fail on a key of another type comes before anything is changed.
+redis.call('HLEN', KEYS[4])
+redis.call('STRLEN', KEYS[5])
+redis.call('ZCARD', KEYS[6])
 redis.call('DEL', KEYS[1])
 redis.call('ZREM', KEYS[2], id)
 redis.call('ZREM', KEYS[3], id)

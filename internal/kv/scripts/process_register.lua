@@ -34,6 +34,7 @@ local key, id, instance = KEYS[1], ARGV[1], ARGV[2]
 -- What can fail on a key of another type comes before anything is changed.
 redis.call('ZCARD', KEYS[2])
 redis.call('ZCARD', KEYS[3])
+redis.call('STRLEN', KEYS[5])
 redis.call('ZCARD', KEYS[6])
 redis.call('LLEN', KEYS[7])
 local component = redis.call('HGET', KEYS[4], id)
