@@ -79,6 +79,7 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 		if c := c.Load(); c != nil {
 			c.Exchanges.distrust()
 			c.Symbols.cache.Distrust()
+			c.Accounts.renew()
 		}
 	}
 	db, err := kv.Open(ctx, kv.Options{
@@ -95,9 +96,6 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 		OnEvent: func(e kv.Event, subject string, err error) {
 			if e == kv.Reconnected {
 				distrust()
-				if c := c.Load(); c != nil {
-					c.Accounts.renew()
-				}
 			}
 			connection.event(eventKinds[e], subject, err)
 		},
