@@ -241,9 +241,10 @@ func (c *AccountCache) applyResult(ctx context.Context, g *fillGroup, reply kv.R
 		applied.Applied += g.many
 		g.trades, g.at = g.trades[g.many:], g.at[g.many:]
 		c.memory.remember(g.name, g.known)
+		c.positions.wrote(ctx, g.name.Account, parts[2])
 		return
 	case 3:
-		c.fail(g, &CorruptError{Key: c.positionsKey(g.name.Account), Err: errTold}, errs)
+		c.fail(g, &CorruptError{Key: c.positionsKey(g.name.Account), Field: text, Err: errTold}, errs)
 		return
 	}
 	if !c.found(g, text, errs) {
@@ -268,7 +269,7 @@ func (c *AccountCache) applyResult(ctx context.Context, g *fillGroup, reply kv.R
 	}
 }
 
-var errTold = errors.New("when all positions were told cannot be read, or is yet to come: tell them anew")
+var errTold = errors.New("as of when positions were told cannot be read, or is yet to come: tell them anew")
 
 // positionMemory remembers what positions were last seen as, so that a fill needs
 // no read: the script compares it with what is stored. And it lets callers take

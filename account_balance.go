@@ -62,6 +62,7 @@ func (c *AccountCache) setAccount(ctx context.Context, a Account, asOf time.Time
 	}
 	switch status, _ := parts[0].AsInt64(); status {
 	case 1:
+		c.balances.wrote(ctx, a, parts[1])
 		return nil
 	case 2:
 		return fmt.Errorf("balances of %s at %s: %w: of %s", a, formatTime(asOf), ErrOutdated, detail)

@@ -73,7 +73,7 @@ func newAccountCache(cfg Config, db *kv.Client, space keys.Space, connection *ob
 
 func (c *AccountCache) stop() { c.hub.Close() }
 
-// renew is told that the server was away.
+// renew is told that a server may have forgotten.
 func (c *AccountCache) renew() {
 	if c.kv.Cluster() {
 		c.positions.renew()

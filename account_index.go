@@ -3,6 +3,7 @@ package fulloncache
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -24,8 +25,11 @@ type accountIndex struct {
 	// hash is where an account's things are.
 	hash func(Account) string
 
-	mu    sync.Mutex
-	added map[Account]time.Time // in a cluster, when this process last did
+	mu sync.Mutex
+	// In a cluster, the accounts that this process wrote, and when it last added
+	// them; zero if that failed.
+	added          map[Account]time.Time
+	renewing, anew bool // all are being added; and are to be once more
 }
 
 func newAccountIndex(db *kv.Client, log *slog.Logger, key string, hash func(Account) string) *accountIndex {
@@ -47,44 +51,80 @@ func (x *accountIndex) declare(ctx context.Context, a Account, names []string) [
 	x.mu.Unlock()
 	switch {
 	case !known:
-		x.add(ctx, a)
+		_ = x.add(ctx, a) // it was logged, and the next write tries again
 	case now.Sub(last) >= indexEvery:
-		_ = x.kv.Background(func(ctx context.Context) { x.add(ctx, a) }) // after Close nothing is indexed
+		_ = x.kv.Background(func(ctx context.Context) { _ = x.add(ctx, a) }) // likewise; after Close nothing is indexed
 	}
 	return names
 }
 
+// wrote is told whether a script created what it stored, where the index is
+// elsewhere: somebody may have taken the account out meanwhile.
+func (x *accountIndex) wrote(ctx context.Context, a Account, created rueidis.RedisMessage) {
+	if n, _ := created.AsInt64(); n == 1 {
+		_ = x.add(ctx, a) // it was logged, and the next write tries again
+	}
+}
+
 // add adds accounts. If that fails, the next write tries again: what is stored
 // matters more than that it is listed.
-func (x *accountIndex) add(ctx context.Context, accounts ...Account) {
+func (x *accountIndex) add(ctx context.Context, accounts ...Account) error {
 	members := make([]string, len(accounts))
 	for i, a := range accounts {
 		members[i] = a.member()
 	}
-	if _, err := x.kv.Do(ctx, x.kv.B().Sadd().Key(x.key).Member(members...).Build()); err != nil {
+	_, err := x.kv.Do(ctx, x.kv.B().Sadd().Key(x.key).Member(members...).Build())
+	if err != nil {
 		x.log.WarnContext(ctx, "accounts not indexed", "index", x.key, "error", err)
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		for _, a := range accounts {
-			delete(x.added, a)
+			x.added[a] = time.Time{}
 		}
+	}
+	return err
+}
+
+// renew adds, behind the caller's back, all accounts that this process wrote,
+// until that succeeds: the node that has the index may have come back without.
+func (x *accountIndex) renew() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.anew = true
+	if !x.renewing && len(x.added) > 0 {
+		x.renewing = x.kv.Background(x.addAll)
 	}
 }
 
-// renew adds, behind the caller's back, all accounts that this process wrote:
-// the node that has the index may have come back without.
-func (x *accountIndex) renew() {
-	x.mu.Lock()
-	accounts := make([]Account, 0, len(x.added))
-	for a := range x.added {
-		accounts = append(accounts, a)
-	}
-	x.mu.Unlock()
-	_ = x.kv.Background(func(ctx context.Context) {
-		for some := range slices.Chunk(accounts, kv.Pipelined) {
-			x.add(ctx, some...)
+// addAll adds all accounts, until that has succeeded since renew was last called.
+func (x *accountIndex) addAll(ctx context.Context) {
+	for {
+		x.mu.Lock()
+		if !x.anew {
+			x.renewing = false
+			x.mu.Unlock()
+			return
 		}
-	})
+		x.anew = false
+		accounts := slices.Collect(maps.Keys(x.added))
+		x.mu.Unlock()
+		for some := range slices.Chunk(accounts, kv.Pipelined) {
+			if x.add(ctx, some...) == nil {
+				continue
+			}
+			x.mu.Lock()
+			x.anew = true
+			x.mu.Unlock()
+			again := time.NewTimer(indexEvery)
+			select {
+			case <-again.C:
+			case <-ctx.Done():
+				again.Stop()
+				return
+			}
+			break
+		}
+	}
 }
 
 // remove takes an account out that has nothing any more. One that got something
@@ -101,7 +141,7 @@ func (x *accountIndex) remove(ctx context.Context, a Account) error {
 		return err
 	}
 	if has, _ := reply.AsInt64(); has == 1 {
-		x.add(ctx, a)
+		return x.add(ctx, a)
 	}
 	return nil
 }

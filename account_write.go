@@ -99,7 +99,6 @@ func (c *AccountCache) write(ctx context.Context, a Account, asOf time.Time, tol
 		symbols[i] = positions[i].Symbol
 		args = append(args, positions[i].Symbol, positions[i].encode())
 	}
-	named := len(args)
 	for {
 		names := c.positions.declare(ctx, a, c.fillKeys(a, symbols))
 		parts, err := replyParts(c.kv.Run(ctx, kv.PositionWrite, names, args))
@@ -108,6 +107,7 @@ func (c *AccountCache) write(ctx context.Context, a Account, asOf time.Time, tol
 		}
 		switch status, _ := parts[0].AsInt64(); status {
 		case 1:
+			c.positions.wrote(ctx, a, parts[1])
 			return nil
 		case 2:
 			newer, _ := parts[1].ToString()
@@ -117,7 +117,6 @@ func (c *AccountCache) write(ctx context.Context, a Account, asOf time.Time, tol
 			return fmt.Errorf("%w: positions of %s: time %s is more than %s ahead of the server's clock, %s", ErrInvalid, a, formatTime(asOf), c.tolerance, now)
 		default: // what else is stored is to go
 			others, _ := parts[1].AsStrSlice()
-			symbols, args = symbols[:len(positions)], args[:named]
 			for _, symbol := range others {
 				symbols, args = append(symbols, symbol), append(args, symbol, "")
 			}
@@ -177,7 +176,8 @@ func (c *AccountCache) delete(ctx context.Context, a Account, how string, symbol
 			return 0, c.blame(ctx, a, nil, err)
 		}
 		if status, _ := parts[0].AsInt64(); status != 1 {
-			symbols, _ = parts[1].AsStrSlice()
+			others, _ := parts[1].AsStrSlice()
+			symbols = append(symbols, others...)
 			continue
 		}
 		many, _ := parts[1].AsInt64()

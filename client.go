@@ -87,6 +87,7 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 			c.Exchanges.distrust()
 			c.Symbols.cache.Distrust()
 			c.Bots.distrust()
+			c.Accounts.renew()
 		}
 	}
 	db, err := kv.Open(ctx, kv.Options{
@@ -103,9 +104,6 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 		OnEvent: func(e kv.Event, subject string, err error) {
 			if e == kv.Reconnected {
 				distrust()
-				if c := c.Load(); c != nil {
-					c.Accounts.renew()
-				}
 			}
 			connection.event(eventKinds[e], subject, err)
 		},

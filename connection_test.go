@@ -86,11 +86,20 @@ func TestOneRoundTripPerCall(t *testing.T) {
 	proxy := testenv.NewProxy(t, testenv.Redis(t).Addr())
 	c := open(t, fulloncache.Config{URL: proxy.URL(), KeyPrefix: testenv.Prefix(t), FeedHeartbeat: time.Hour})
 	must(t, c.Ticks.Set(ctx, tickOf(btc, "1", 0)))
+	fills := 0
+	_, err := c.Accounts.ApplyTrade(ctx, fillOf(fills, fulloncache.Buy, "1", "1"))
+	must(t, err)
 	const delay = 200 * time.Millisecond
 	proxy.Slow(delay)
 	for name, call := range map[string]func() error{
 		"Set": func() error { return c.Ticks.Set(ctx, tickOf(btc, "2", 1)) },
 		"Get": func() error { _, err := c.Ticks.Get(ctx, btc); return err },
+		"ApplyTrade": func() error {
+			fills++
+			_, err := c.Accounts.ApplyTrade(ctx, fillOf(fills, fulloncache.Buy, "1", "1"))
+			return err
+		},
+		"Position": func() error { _, err := c.Accounts.Position(ctx, desk, btcUSD); return err },
 	} {
 		best := time.Hour // a busy machine only makes it longer
 		for range 3 {
@@ -193,6 +202,23 @@ func every(ctx context.Context, t *testing.T, c *fulloncache.Client) map[string]
 		"ProcessCache.Register":          {fulloncache.Process{Type: fulloncache.ProcessBot, Component: "bot_1"}},
 		"ProcessCache.SystemHealth":      {},
 		"ProcessCache.Watch":             {fulloncache.ProcessBot},
+		"AccountCache.Account":           {desk},
+		"AccountCache.Accounts":          {},
+		"AccountCache.AllPositions":      {},
+		"AccountCache.ApplyTrade":        {fillOf(1, fulloncache.Buy, "1", "1")},
+		"AccountCache.ApplyTrades":       {[]fulloncache.Trade{fillOf(1, fulloncache.Buy, "1", "1")}},
+		"AccountCache.Balance":           {desk, "USD"},
+		"AccountCache.ClearPositions":    {desk},
+		"AccountCache.DeleteAccount":     {desk},
+		"AccountCache.DeletePosition":    {desk, btcUSD},
+		"AccountCache.Position":          {desk, btcUSD},
+		"AccountCache.Positions":         {desk},
+		"AccountCache.ReplacePositions":  {desk, t0, []fulloncache.Position(nil)},
+		"AccountCache.SetAccount":        {balancesOf(desk, 0, "USD", "1")},
+		"AccountCache.Touch":             {desk, t0},
+		"AccountCache.UpsertPosition":    {positionOf(0, fulloncache.Long, "1", "1")},
+		"AccountCache.WaitPosition":      {desk, btcUSD, int64(0)},
+		"AccountCache.WatchPositions":    {desk},
 		"SymbolCache.Add":                {symbolOf(btc)},
 		"SymbolCache.Delete":             {btc},
 		"SymbolCache.Exists":             {btc},
@@ -256,7 +282,7 @@ func every(ctx context.Context, t *testing.T, c *fulloncache.Client) map[string]
 		"TradesCache.UserStatuses":       {},
 	}
 	got := make(map[string]error)
-	for _, cache := range []any{c.Base, c.Exchanges, c.Orders, c.Symbols, c.Ticks, c.Trades, c.Processes} {
+	for _, cache := range []any{c.Base, c.Exchanges, c.Orders, c.Symbols, c.Ticks, c.Trades, c.Accounts, c.Processes} {
 		v := reflect.ValueOf(cache)
 		for i := range v.NumMethod() {
 			method := v.Type().Method(i)
@@ -304,6 +330,12 @@ func outcome(ctx context.Context, t *testing.T, name string, out []reflect.Value
 	case iter.Seq2[fulloncache.Trade, error]:
 		return firstError(first)
 	case iter.Seq2[fulloncache.TradeUpdate, error]:
+		return firstError(first)
+	case iter.Seq2[fulloncache.Position, error]:
+		return firstError(first)
+	case iter.Seq2[fulloncache.PositionUpdate, error]:
+		return firstError(first)
+	case iter.Seq2[fulloncache.AccountBalances, error]:
 		return firstError(first)
 	case iter.Seq2[fulloncache.TradeStatus, error]:
 		return firstError(first)
@@ -380,7 +412,7 @@ func TestCancelledContextsAndClosedClientsEverywhere(t *testing.T) {
 	}
 	// A stream's context ends the stream: that is no error.
 	check(cancelled, context.Canceled, map[string]error{
-		"OrdersCache.Watch": errEnded, "TradesCache.Stream": errEnded, "TickCache.Stream": errEnded, "TickCache.StreamExchange": errEnded,
+		"AccountCache.WatchPositions": errEnded, "OrdersCache.Watch": errEnded, "TradesCache.Stream": errEnded, "TickCache.Stream": errEnded, "TickCache.StreamExchange": errEnded,
 		"TickCache.Subscribe": errEnded, "TickCache.SubscribeExchange": errEnded,
 		"ProcessCache.Watch": errEnded,
 	})

@@ -10,11 +10,11 @@
 -- ARGV[4]  "touch" if they are still the same, else ""
 -- ARGV[5]  the account, as the index names it
 -- ARGV[6…] currency and balance
--- Returns  {1}        stored
---          {2, time}  refused: later ones are stored
---          {3}        refused: as of when the stored ones are cannot be read
---          {4, now}   refused: too far ahead of the server's clock
---          {7}        refused: there are none that could still be the same
+-- Returns  {1, created}  stored; 1 if there were none, and the index is elsewhere
+--          {2, time}     refused: later ones are stored
+--          {3}           refused: as of when the stored ones are cannot be read
+--          {4, now}      refused: too far ahead of the server's clock
+--          {7}           refused: there are none that could still be the same
 -- Retry: safe
 
 -- @include clock
@@ -37,6 +37,7 @@ if readable and stored > time then
 elseif touches and not readable then
   return {redis.call('EXISTS', key) == 1 and 3 or 7}
 end
+local created = not KEYS[2] and redis.call('EXISTS', key) == 0
 if not touches then
   redis.call('DEL', key)
   for i = 6, #ARGV, 2 do
@@ -47,4 +48,4 @@ redis.call('HSET', key, '', time)
 if KEYS[2] then
   redis.call('SADD', KEYS[2], ARGV[5])
 end
-return {1}
+return {1, created and 1 or 0}

@@ -19,13 +19,14 @@
 -- ARGV[9]   the account, as the index names it
 -- ARGV[10…] three for each fill, at most 500: its id; its time, fixed-width text;
 --           the same in microseconds since 1970
--- Returns   {1, rev}                          stored
+-- Returns   {1, rev, created}                 stored; 1 if the account had none, and
+--                                             the index is elsewhere
 --           {2, position, codes, until, now}  nothing stored; what is, or "", and a
 --             letter for each fill: "n" it is new, "d" it counts already, "o" it
 --             is of a time up to which no other counts, which is told, "f" it is
 --             too far ahead of the server's clock, which is told
---           {3, ""}                           refused: as of when all positions
---                                             were told cannot be read
+--           {3, field}                        refused: it cannot be read; "" is as
+--                                             of when all positions were told
 -- Retry: safe (a fill counts once)
 
 -- @include clock
@@ -41,6 +42,9 @@ local stored, told = values[1] or '', ''
 redis.call('ZCARD', fills)
 if KEYS[4] then
   redis.call('SCARD', KEYS[4])
+end
+if values[1] == '' then
+  return {3, symbol}
 end
 if values[2] then
   told = time_of(values[2])
@@ -76,6 +80,7 @@ if not all_new or stored ~= ARGV[2] then
   return {2, stored, table.concat(codes), til, stamp(now)}
 end
 
+local created = not KEYS[4] and redis.call('EXISTS', key) == 0
 local rev = string.format('%.0f', next_revision(KEYS[3], 1, ARGV[6], ARGV[8]))
 local value = '{"rev":' .. rev .. ARGV[3]
 if stored == '' then
@@ -97,4 +102,4 @@ if KEYS[4] then
   redis.call('SADD', KEYS[4], ARGV[9])
 end
 redis.call(ARGV[6], ARGV[7], 'P ' .. value)
-return {1, rev}
+return {1, rev, created and 1 or 0}

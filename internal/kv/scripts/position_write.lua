@@ -18,7 +18,7 @@
 --            else ""
 -- ARGV[10…]  symbol and position, without its first member, the revision; "" for a
 --            symbol that is to go, if all are told
--- Returns    {1}           stored
+-- Returns    {1, created}  stored; 1 if the account had none, and the index is elsewhere
 --            {2, time}     refused: something newer is stored
 --            {4, now}      refused: too far ahead of the server's clock
 --            {5, symbols}  refused: all are told, and these stored ones not named
@@ -73,6 +73,7 @@ if #missing > 0 then
   return {5, missing}
 end
 
+local created = not index and redis.call('EXISTS', key) == 0
 local rev = next_revision(KEYS[2], 1 + (#ARGV - 9) / 2, ARGV[4], ARGV[6])
 local function next_rev()
   rev = rev + 1
@@ -109,4 +110,4 @@ end
 for _, message in ipairs(messages) do
   redis.call(ARGV[4], ARGV[5], message)
 end
-return {1}
+return {1, created and 1 or 0}
