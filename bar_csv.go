@@ -65,7 +65,7 @@ func csvError(err error) error {
 	var malformed *csv.ParseError
 	switch {
 	case errors.As(err, &malformed):
-		return fmt.Errorf("%w: line %d: %w", ErrInvalid, malformed.Line, malformed.Err)
+		return fmt.Errorf("%w: line %d: %w", ErrInvalid, malformed.StartLine, malformed.Err)
 	case errors.Is(err, io.EOF):
 		return fmt.Errorf("%w: it is empty: want a line that names the columns", ErrInvalid)
 	}
