@@ -1,7 +1,7 @@
 // Package fulloncache is the shared real-time state of a trading system, on
-// Redis. Bots and services of many processes read and follow live prices through
-// it; the exchanges' feeds write them. Nothing stale, lost or rounded ever looks
-// right.
+// Redis. Through it the bots and services of many processes follow live prices,
+// take symbols, queue orders, count fills, and watch each other. Nothing stale,
+// lost or rounded ever looks right.
 //
 //	c, err := fulloncache.Open(ctx) // settings from the environment and .env
 //	if err != nil {
@@ -16,11 +16,20 @@
 //
 // # The caches
 //
-// A [Client] has one field per cache: [Client.Base] for health, keys and the
-// queue of errors, [Client.Ticks] for live prices, [Client.Orders] for the orders
-// of all bots and queues of those to execute, [Client.Trades] for trades on their
-// way to who stores them, [Client.Symbols] and [Client.Exchanges] for what the
-// database knows of symbols, exchanges and accounts.
+// A [Client] has one field per cache; each type's comment has a short program, its
+// guarantees, and what it cannot promise.
+//
+//   - [Client.Ticks]: live prices, set, read with a maximum age, followed, mirrored.
+//   - [Client.OHLCV]: bars of every market and timeframe, made of ticks or trades.
+//   - [Client.Bots]: the exclusive right to trade a market, with fencing tokens; and
+//     what each bot says of itself.
+//   - [Client.Orders]: orders handed from who makes to who executes them, at least
+//     once, and what has become of each.
+//   - [Client.Trades]: fills on their way to who stores them.
+//   - [Client.Accounts]: positions at average cost, and balances.
+//   - [Client.Processes]: which processes are alive, and which have died.
+//   - [Client.Exchanges], [Client.Symbols]: what the database knows.
+//   - [Client.Base]: health, keys, and the queue of errors of all components.
 //
 // # What the database knows
 //
@@ -55,8 +64,16 @@
 //   - What is said about an order, late, twice and by several, is merged in one
 //     atomic step: nobody undoes another's field, a final order stays final
 //     ([ErrFinal]), and fills only grow.
-//   - Trades that were drained and not acknowledged come back, in order, whoever
-//     died. They may come twice.
+//   - An order that was submitted is handled at least once, whoever dies; submitted
+//     again it is not handled again. Trades that were drained and not acknowledged
+//     come back, in order. Both may come twice after a fault.
+//   - A market is leased to one bot at a time, and every lease's token is greater
+//     than those before it. None of the questions "may I?" is answered with yes where
+//     the answer is unknown.
+//   - A fill counts once in its position, however often and by however many it is
+//     applied; released and remaining cost are exactly what was paid.
+//   - A bar of a time is there once; late ones go to their place.
+//   - A process that dies is told to those who watch within two of its heartbeats.
 //   - A row that was changed through a cache is not read from any cache
 //     afterwards, even if the process that changed it died in between; one that was
 //     changed in PostgreSQL by other means is not, once orm's Listen has heard of it.
@@ -69,10 +86,14 @@
 //
 // Redis replicates asynchronously: a failover can lose the last moments of
 // writes, which feeds write again; orders and trades that were accepted in them
-// are gone, as they are when a server without appendonly restarts. A near cache that hears nothing from its
-// server believes what it has for [Config].NearMaxStaleness. Ages are computed with this machine's clock:
-// keep clocks in step ([BaseCache.Health] tells the offset). A breaker, a near
-// cache and a mirror are of one process.
+// are gone, as they are when a server without appendonly restarts. A submit with
+// [WaitReplicas] is not. A lease can be given twice then: whatever compares fencing
+// tokens is safe, an exchange that takes none is not (see [BotCache]).
+//
+// A near cache that hears nothing from its server believes what it has for
+// [Config].NearMaxStaleness. Ages are computed with this machine's clock: keep
+// clocks in step ([BaseCache.Health] tells the offset). A breaker, a near cache and
+// a mirror are of one process.
 //
 // # Settings
 //
