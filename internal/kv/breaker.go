@@ -3,8 +3,8 @@ package kv
 import (
 	"context"
 	"errors"
-	"os"
 	"net"
+	"os"
 	"strconv"
 	"sync/atomic"
 	"time"
