@@ -276,6 +276,8 @@ func every(ctx context.Context, t *testing.T, c *fulloncache.Client) map[string]
 		"TradesCache.Statuses":           {},
 		"TradesCache.Stream":             {btc},
 		"TradesCache.UpdateStatus":       {"kraken", t0},
+		"TradesCache.UpdateStatuses":     {[]fulloncache.TradeStatus{{Exchange: "kraken", Time: t0}}},
+		"TradesCache.UpdateUserStatuses": {[]fulloncache.UserTradeStatus{{UserID: 7, Time: t0}}},
 		"TradesCache.UpdateUserStatus":   {int64(7), t0},
 		"TradesCache.UserStatus":         {int64(7)},
 		"TradesCache.UserStatusKeys":     {},
