@@ -78,7 +78,7 @@ const (
 
 // waiterTTL is for how long a bot that waits keeps its place without a sign of
 // life.
-const waiterTTL = 3 * time.Second
+const waiterTTL = 10 * time.Second
 
 func newBotCache(cfg Config, db *kv.Client, space keys.Space, connection *observer) *BotCache {
 	c := &BotCache{

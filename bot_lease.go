@@ -63,7 +63,7 @@ func (c *BotCache) Acquire(ctx context.Context, market Market, bot string, optio
 // and returns ctx's error then, with the last [BlockedError].
 //
 // Only the first in line is woken when the market is free. One that gives no sign
-// of life for 3 s, because it crashed or is cut off, loses its place. If the
+// of life for 10 s, because it crashed or is cut off, loses its place. If the
 // server cannot be asked at first, that is [ErrUnavailable]; once in line, the wait
 // goes on through disconnects.
 func (c *BotCache) AcquireWait(ctx context.Context, market Market, bot string, options LeaseOptions) (l *Lease, err error) {

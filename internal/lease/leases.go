@@ -45,7 +45,7 @@ type Options struct {
 	// Now is this machine's clock.
 	Now func() time.Time
 	// WaiterTTL is for how long who waits keeps its place without a sign of life.
-	// It gives one three times as often.
+	// It gives one ten times as often.
 	WaiterTTL time.Duration
 	// Lost is what the errors of a lease that is not held any more match.
 	Lost error
@@ -91,7 +91,7 @@ const listEvery = 2 * time.Second
 // New returns leases that nobody has yet.
 func New(db *kv.Client, opt Options) *Leases {
 	m := &Leases{db: db, opt: opt, id: rand.Text(), held: make(map[*Lease]struct{}), tokens: make(map[string]int64), listed: make(map[listing]time.Time)}
-	m.wakes = wakes{m: m, channels: make(map[string]*wakeChannel)}
+	m.wakes = wakes{m: m, idle: 10 * time.Second, channels: make(map[string]*wakeChannel)}
 	return m
 }
 

@@ -57,7 +57,7 @@ func (m *Leases) Wait(ctx context.Context, r Resource, holder string, q Request)
 // pause is until when to ask again if nobody says anything.
 func (m *Leases) pause(r *refusal) time.Duration {
 	// Not all at once.
-	beat := time.Duration(float64(m.opt.WaiterTTL) / 3 * (0.8 + 0.2*rand.Float64()))
+	beat := time.Duration(float64(m.opt.WaiterTTL) / 10 * (0.8 + 0.2*rand.Float64()))
 	if r.place == 0 && r.left > 0 {
 		// Redis ends it by the millisecond.
 		beat = min(beat, r.left+time.Millisecond)
@@ -72,6 +72,7 @@ func (m *Leases) Wakes() int64 { return m.wakes.count.Load() }
 // waits.
 type wakes struct {
 	m     *Leases
+	idle  time.Duration // for how long a connection is kept that nobody waits on
 	count atomic.Int64
 
 	mu       sync.Mutex
@@ -82,9 +83,6 @@ type wakeChannel struct {
 	waiting map[string]chan struct{} // by request
 	ready   chan struct{}            // closed once it listens
 }
-
-// idle is for how long a connection is kept that nobody waits on.
-const idle = 10 * time.Second
 
 // join returns what tells that it is a request's turn, once that is listened for,
 // or could not be soon: signs of life find out too.
@@ -100,7 +98,7 @@ func (w *wakes) join(ctx context.Context, r Resource, request string) <-chan str
 	}
 	c.waiting[request] = turn
 	w.mu.Unlock()
-	soon := time.NewTimer(w.m.opt.WaiterTTL / 3)
+	soon := time.NewTimer(w.m.opt.WaiterTTL / 10)
 	defer soon.Stop()
 	select {
 	case <-c.ready:
@@ -149,7 +147,7 @@ func (w *wakes) serve(ctx context.Context, name string, c *wakeChannel) (done bo
 		return false
 	}
 	w.listening(c)
-	sweep := time.NewTicker(idle)
+	sweep := time.NewTicker(w.idle)
 	defer sweep.Stop()
 	for {
 		select {

@@ -1,0 +1,276 @@
+package lease_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/fullon/fulloncache/internal/keys"
+	"github.com/fullon/fulloncache/internal/kv"
+	"github.com/fullon/fulloncache/internal/lease"
+	"github.com/fullon/fulloncache/internal/testenv"
+)
+
+// desk is what a process of bots is told.
+type desk struct {
+	Addr    string
+	Ledger  string // address of the server of the store that the bots write to
+	Prefix  string
+	Bots    []string
+	Symbols []string
+	TTL     time.Duration
+	Watch   bool // one bot that does nothing but look at its lease
+}
+
+const deskVariable = "FULLON_CACHE_LEASE_DESK"
+
+// child runs what a test started this binary for, if it did.
+func child() {
+	text := os.Getenv(deskVariable)
+	if text == "" {
+		return
+	}
+	var d desk
+	err := json.Unmarshal([]byte(text), &d)
+	if err == nil {
+		err = d.run()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "desk:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// ledger is a store that checks tokens: of each symbol it keeps the greatest that it
+// has seen, and whose that was.
+type ledger struct{ redis rueidis.Client }
+
+func openLedger(addr string) (ledger, error) {
+	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{addr}, ForceSingleClient: true, DisableCache: true})
+	return ledger{client}, err
+}
+
+// The store's only rule, in one step: an older token is refused. What must never
+// happen is that two leases come with the same token.
+const judge = `
+local greatest, token = tonumber(redis.call('HGET', KEYS[1], 'token') or 0), tonumber(ARGV[1])
+if token < greatest then
+  redis.call('INCR', 'refused')
+  return 'refused'
+elseif token == greatest and redis.call('HGET', KEYS[1], 'lease') ~= ARGV[2] then
+  redis.call('RPUSH', 'violations', KEYS[1] .. ' ' .. ARGV[1] .. ' ' .. ARGV[2] .. ' after ' .. redis.call('HGET', KEYS[1], 'lease'))
+  return 'violation'
+end
+redis.call('HSET', KEYS[1], 'token', ARGV[1], 'lease', ARGV[2])
+redis.call('HINCRBY', KEYS[1], 'count', 1)
+redis.call('INCR', 'accepted')
+return 'accepted'`
+
+// write counts one up, under a lease's token.
+func (l ledger) write(symbol string, token int64, holder string) (string, error) {
+	return l.redis.Do(context.Background(), l.redis.B().Eval().Script(judge).Numkeys(1).Key(symbol).
+		Arg(strconv.FormatInt(token, 10), holder).Build()).ToString()
+}
+
+// run is the process.
+func (d desk) run() error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	store, err := openLedger(d.Ledger)
+	if err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	defer store.redis.Close()
+	opt := options(d.Addr)
+	opt.CallTimeout, opt.ConnectTimeout = time.Second, time.Second
+	var db *kv.Client
+	for db == nil {
+		// It may be started while the network is down.
+		if db, err = kv.Open(ctx, opt); err != nil && ctx.Err() != nil {
+			return nil
+		}
+	}
+	defer db.Close()
+	rule := rules(&losses{})
+	rule.WaiterTTL = time.Second // of the killed
+	m := lease.New(db, rule)
+	defer m.Close()
+	if d.Watch {
+		return d.watch(ctx, m, store)
+	}
+	var wg sync.WaitGroup
+	errs := make(chan error, len(d.Bots))
+	for _, bot := range d.Bots {
+		wg.Go(func() { errs <- d.trade(ctx, m, store, bot) })
+	}
+	wg.Wait()
+	close(errs)
+	for e := range errs {
+		err = errors.Join(err, e)
+	}
+	return err
+}
+
+var leaseCount atomic.Int64
+
+// trade takes one symbol after another, writes under its lease, and gives it back.
+func (d desk) trade(ctx context.Context, m *lease.Leases, store ledger, bot string) error {
+	space := keys.New(d.Prefix, 0, false)
+	for ctx.Err() == nil {
+		r := resource(space, "kraken", d.Symbols[rand.IntN(len(d.Symbols))])
+		waits, cancel := context.WithTimeout(ctx, 2*time.Second)
+		l, err := m.Wait(waits, r, bot, asked(d.TTL))
+		cancel()
+		if err != nil {
+			var blocked *blockedError
+			if !errors.Is(err, errUnavailable) && !errors.As(err, &blocked) && !errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+				return fmt.Errorf("%s: %w", bot, err)
+			}
+			continue
+		}
+		holder := fmt.Sprintf("%s/%d/%d", bot, os.Getpid(), leaseCount.Add(1))
+		for range 1 + rand.IntN(4) {
+			if l.Err() != nil {
+				break
+			}
+			said, err := store.write(r.Name, l.Token, holder)
+			if err != nil {
+				return fmt.Errorf("%s: %w", bot, err)
+			}
+			if said == "refused" {
+				break // somebody newer was there: the store has fenced it off
+			}
+		}
+		_ = l.Release(ctx) // it may be lost, or the server away
+	}
+	return nil
+}
+
+// watch holds a lease and says when it began, and what it sees at its first look
+// after its process was frozen for longer than the lease lasts.
+func (d desk) watch(ctx context.Context, m *lease.Leases, store ledger) error {
+	r := resource(keys.New(d.Prefix, 0, false), "kraken", d.Symbols[0])
+	l, err := m.Acquire(ctx, r, d.Bots[0], asked(d.TTL))
+	if err != nil {
+		return err
+	}
+	if _, err := store.write(r.Name, l.Token, d.Bots[0]); err != nil {
+		return err
+	}
+	fmt.Println("holds", l.Token)
+	last := time.Now()
+	for n := 0; ctx.Err() == nil; n++ {
+		now := time.Now()
+		frozen := now.Sub(last) > d.TTL
+		last = now
+		// Both ways to look at it.
+		err := l.Err()
+		if n%2 == 1 {
+			err = l.Context().Err()
+		}
+		if err == nil && !frozen {
+			continue
+		}
+		said, werr := store.write(r.Name, l.Token, d.Bots[0])
+		fmt.Printf("frozen %t held %t wrote %s %v because %v\n", frozen, err == nil, said, werr, l.Err())
+		return nil
+	}
+	return nil
+}
+
+// process is a desk's process.
+type process struct {
+	cmd  *exec.Cmd
+	out  *bufio.Reader
+	errs bytes.Buffer
+	done chan error
+}
+
+func (d desk) start(t testing.TB) *process {
+	t.Helper()
+	text, err := json.Marshal(d)
+	must(t, err)
+	self, err := os.Executable()
+	must(t, err)
+	p := &process{cmd: exec.Command(self), done: make(chan error, 1)}
+	p.cmd.Env = append(os.Environ(), deskVariable+"="+string(text))
+	p.cmd.Stderr = &p.errs
+	// Not StdoutPipe, which Wait would close before all is read.
+	r, w, err := os.Pipe()
+	must(t, err)
+	p.out, p.cmd.Stdout = bufio.NewReader(r), w
+	must(t, p.cmd.Start())
+	must(t, w.Close())
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill() // it has mostly ended
+		_ = r.Close()
+	})
+	go func() { p.done <- p.cmd.Wait() }()
+	return p
+}
+
+// line reads what a process says.
+func (p *process) line(t testing.TB) string {
+	t.Helper()
+	said := make(chan string, 1)
+	go func() {
+		text, err := p.out.ReadString('\n')
+		said <- fmt.Sprint(text, errOrNothing(err))
+	}()
+	select {
+	case text := <-said:
+		return text
+	case <-time.After(testenv.Patience):
+		t.Fatalf("the process says nothing: %s", p.errs.String())
+		return ""
+	}
+}
+
+func errOrNothing(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// kill ends it as kill -9 does.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // it may have ended
+	<-p.done
+}
+
+func (p *process) signal(t testing.TB, s syscall.Signal) {
+	t.Helper()
+	must(t, p.cmd.Process.Signal(s))
+}
+
+// stop tells it to end and waits until it has.
+func (p *process) stop(t testing.TB) {
+	t.Helper()
+	p.signal(t, syscall.SIGTERM)
+	select {
+	case err := <-p.done:
+		if err != nil {
+			t.Errorf("a desk ended with %v: %s", err, p.errs.String())
+		}
+	case <-time.After(testenv.Patience):
+		p.kill()
+		t.Errorf("a desk does not end: %s", p.errs.String())
+	}
+}
