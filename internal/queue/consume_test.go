@@ -561,7 +561,7 @@ func TestWhatIsParkedWithoutATimeIsDue(t *testing.T) {
 func TestWhatWaitsForAHandlerIsNotTakenOver(t *testing.T) {
 	conformance(t, func(s *suite, db *kv.Client) {
 		q := s.queue(db, queue.Options{})
-		const visibility = 300 * time.Millisecond
+		const visibility = 2 * time.Second
 		opt := queue.ConsumeOptions{Concurrency: 1, Visibility: visibility, Poll: 10 * time.Millisecond}
 		var got record
 		var slow atomic.Bool
