@@ -218,7 +218,7 @@ func TestWhatIsNotSettledInTimeIsDeliveredAgain(t *testing.T) {
 	conformance(t, func(s *suite, db *kv.Client) {
 		q := s.queue(db, queue.Options{})
 		s.submit(q, msg(1))
-		const visibility = 200 * time.Millisecond
+		const visibility = time.Second
 		lost, acked := make(chan error, 1), make(chan error, 1)
 		second := make(chan struct{})
 		opt := queue.ConsumeOptions{Visibility: visibility, Poll: 10 * time.Millisecond, Concurrency: 1}
@@ -265,7 +265,7 @@ func TestExtendKeepsADelivery(t *testing.T) {
 	conformance(t, func(s *suite, db *kv.Client) {
 		q := s.queue(db, queue.Options{})
 		s.submit(q, msg(1))
-		const visibility = 400 * time.Millisecond
+		const visibility = 2 * time.Second
 		opt := queue.ConsumeOptions{Visibility: visibility, Poll: 10 * time.Millisecond}
 		var got record
 		for range 2 {
@@ -486,7 +486,7 @@ func TestDeadConsumersAreRemoved(t *testing.T) {
 			s.Fatal(got)
 		}
 		var got record
-		opt := queue.ConsumeOptions{Visibility: 400 * time.Millisecond, ReapAfter: time.Millisecond}
+		opt := queue.ConsumeOptions{Visibility: 2 * time.Second, ReapAfter: time.Millisecond}
 		stop := s.consume(q, opt, func(_ context.Context, d *queue.Delivery) error {
 			got.add(fmt.Sprint(d.ID, " ", d.Number))
 			return nil
@@ -542,7 +542,7 @@ func TestWhatIsParkedWithoutATimeIsDue(t *testing.T) {
 		q := s.queue(db, queue.Options{})
 		s.submit(q, msg(1))
 		var got record
-		stop := s.consume(q, queue.ConsumeOptions{Visibility: 400 * time.Millisecond}, func(ctx context.Context, d *queue.Delivery) error {
+		stop := s.consume(q, queue.ConsumeOptions{Visibility: 2 * time.Second}, func(ctx context.Context, d *queue.Delivery) error {
 			got.add(fmt.Sprint(d.Number))
 			if d.Number == 1 {
 				must(s, d.Nak(ctx, time.Hour, nil))

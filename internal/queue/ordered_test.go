@@ -256,7 +256,7 @@ func TestWhoLosesItsLeaseIsFencedOff(t *testing.T) {
 	far := s.queue(connect(t, options(proxy.Addr())), queue.Options{Ordered: true})
 	q := s.queue(db, queue.Options{Ordered: true, OnEvent: func(queue.Event, string, error) {}})
 	s.submit(q, keyed(3, 1)...)
-	opt := queue.ConsumeOptions{Lease: 500 * time.Millisecond, Poll: 20 * time.Millisecond}
+	opt := queue.ConsumeOptions{Lease: 1500 * time.Millisecond, Poll: 20 * time.Millisecond}
 	begun, cause, goOn, acked := make(chan string, 1), make(chan error, 1), make(chan struct{}), make(chan error, 1)
 	stop := s.consume(far, opt, func(ctx context.Context, d *queue.Delivery) error {
 		if d.Number > 1 {
@@ -386,7 +386,7 @@ func TestAHandlerThatHangsLosesItsPartition(t *testing.T) {
 		release := make(chan struct{})
 		var got record
 		acked := make(chan error, 1)
-		opt := queue.ConsumeOptions{Visibility: 100 * time.Millisecond, Poll: 20 * time.Millisecond, Concurrency: 2, Lease: 2 * time.Second}
+		opt := queue.ConsumeOptions{Visibility: time.Second, Poll: 20 * time.Millisecond, Concurrency: 2, Lease: 2 * time.Second}
 		stop := s.consume(q, opt, func(ctx context.Context, d *queue.Delivery) error {
 			got.add(fmt.Sprint(d.Key, " ", d.ID, " ", d.Number))
 			if d.Number == 1 && d.ID == "id-0" {
@@ -532,7 +532,7 @@ func TestTheRenewalTellsThatALeaseIsLost(t *testing.T) {
 			q := s.queue(db, queue.Options{Ordered: true})
 			s.submit(q, queue.Message{ID: "1", Key: "k"})
 			var got record
-			stop := s.consume(q, queue.ConsumeOptions{Poll: 10 * time.Second, Lease: 600 * time.Millisecond}, func(ctx context.Context, d *queue.Delivery) error {
+			stop := s.consume(q, queue.ConsumeOptions{Poll: 10 * time.Second, Lease: 1500 * time.Millisecond}, func(ctx context.Context, d *queue.Delivery) error {
 				got.add(fmt.Sprint(d.ID, d.Number))
 				if d.Number == 1 {
 					// The reader waits for news meanwhile, and asks nothing.
@@ -606,7 +606,7 @@ func TestWhatIsUnsettledWhenTheLeaseIsLost(t *testing.T) {
 		}
 		return nil
 	}
-	opt := queue.ConsumeOptions{Lease: 500 * time.Millisecond, Poll: 50 * time.Millisecond}
+	opt := queue.ConsumeOptions{Lease: 1500 * time.Millisecond, Poll: 50 * time.Millisecond}
 	stop := s.consume(far, opt, h)
 	s.submit(q, keyed(3, 1)...)
 	<-begun
