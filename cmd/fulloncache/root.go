@@ -80,6 +80,7 @@ standard error with exit code 1; mistakes in the call exit with 2.`,
 		a.databaseCommand(), a.exchangeCommand(), a.symbolCommand(),
 		a.tradeCommand(),
 		a.processCommand(), a.errorCommand(),
+		a.botCommand(),
 	)
 	mistakesAreUsage(root)
 	return root

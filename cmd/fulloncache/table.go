@@ -31,6 +31,28 @@ func table[T any](a *app, head []string, list []T, cells func(T) []string) error
 	return w.Flush()
 }
 
+// listing prints what can be read of a list, reports what cannot, and fails if
+// there was such a thing.
+func listing[T any](a *app, what string, head []string, list iter.Seq2[T, error], cells func(T) []string) error {
+	var good []T
+	bad := 0
+	for v, err := range list {
+		if err != nil {
+			bad++
+			a.warn(err)
+			continue
+		}
+		good = append(good, v)
+	}
+	if err := table(a, head, good, cells); err != nil {
+		return err
+	}
+	if bad > 0 {
+		return fmt.Errorf("%d %s could not be listed", bad, what)
+	}
+	return nil
+}
+
 // people is how long a time is, for people.
 func people(d time.Duration) string {
 	switch {

@@ -112,10 +112,10 @@ if ARGV[7] ~= '' then
   place = redis.call('ZRANK', line, request)
 end
 if lease then
-  return {0, lease.holder, lease.since, lease.til, string.format('%.0f', math.max(lease.latest - now, 0)), place}
+  return {0, lease.holder, lease.since, lease.til, string.format('%.0f', math.max(lease.latest - now, 0)), tostring(place)}
 end
 -- It is free, and who was to take it is gone: the next has not been told.
 if dropped > 0 then
   redis.call(ARGV[9], first.channel, first.request)
 end
-return {2, first.holder, first.since, stamp(first.alive), string.format('%.0f', first.alive - now), place}
+return {2, first.holder, first.since, stamp(first.alive), string.format('%.0f', first.alive - now), tostring(place)}

@@ -1,0 +1,483 @@
+package lease_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fullon/fulloncache/internal/keys"
+	"github.com/fullon/fulloncache/internal/lease"
+	"github.com/fullon/fulloncache/internal/testenv"
+)
+
+// clock is a fake clock.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) set(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = now
+}
+
+// A lease is over by the clock of this machine, counted from before the server was
+// asked, whatever else happened; and a little earlier than on the server.
+func TestLeaseEndsByTheClock(t *testing.T) {
+	conformance(t, func(s *suite) {
+		begun := time.Now()
+		c := &clock{now: begun}
+		m := s.leases(func(o *lease.Options) { o.Now = c.Now })
+		l, err := m.Acquire(s.ctx, s.btc, "a", asked(time.Hour))
+		must(s, err)
+		if want := begun.Add(time.Hour - time.Hour/1000); !l.Until().Equal(want) {
+			s.Errorf("until %s, want %s", l.Until(), want)
+		}
+		c.set(l.Until().Add(-1))
+		must(s, l.Err())
+		must(s, l.Context().Err())
+		c.set(l.Until())
+		if err := l.Context().Err(); !errors.Is(err, context.Canceled) {
+			s.Errorf("the context says %v", err)
+		}
+		wantErr(s, l.Err(), errLost, "kraken BTC/USD", `"a"`, "its time was over")
+		wantErr(s, context.Cause(l.Context()), errLost)
+		c.set(begun) // it does not come back
+		wantErr(s, l.Err(), errLost)
+		if got := s.lost.all(); len(got) != 1 || !strings.HasPrefix(got[0], "a: ") {
+			s.Errorf("told %q", got)
+		}
+		l.Tick() // nor is it renewed
+		l.Renew(s.ctx)
+		wantErr(s, l.Err(), errLost)
+		// Released, it is free at once all the same.
+		wantErr(s, l.Release(s.ctx), errLost, "its time was over")
+		if _, held, err := m.Get(s.ctx, s.btc); err != nil || held {
+			s.Errorf("it is held: %v", err)
+		}
+	})
+}
+
+// A machine that was suspended has a clock that stood still meanwhile, and one that
+// did not.
+func TestLeaseSeesEitherClock(t *testing.T) {
+	t.Parallel()
+	s := newSuite(t, modes[0].opt(t))
+	begun := time.Now()
+	c := &clock{now: begun}
+	m := s.leases(func(o *lease.Options) { o.Now = c.Now })
+	l, err := m.Acquire(s.ctx, s.btc, "a", asked(time.Hour))
+	must(t, err)
+	c.set(begun.Round(0).Add(30 * time.Minute))
+	must(t, l.Err())
+	// Only the wall clock went on: Round strips the other one.
+	c.set(begun.Round(0).Add(time.Hour))
+	wantErr(t, l.Err(), errLost)
+}
+
+// A context that is derived from the lease's ends with it.
+func TestLeaseContext(t *testing.T) {
+	t.Parallel()
+	s := newSuite(t, modes[0].opt(t))
+	m := s.leases()
+	l, err := m.Acquire(s.ctx, s.btc, "a", asked(time.Hour))
+	must(t, err)
+	child, cancel := context.WithCancel(l.Context())
+	defer cancel()
+	must(t, child.Err())
+	must(t, l.Release(s.ctx))
+	<-child.Done()
+	wantErr(t, context.Cause(child), errLost, "released")
+	late, cancel := context.WithCancel(l.Context())
+	defer cancel()
+	<-late.Done()
+}
+
+func TestLeaseAfterClose(t *testing.T) {
+	conformance(t, func(s *suite) {
+		m := s.leases()
+		l, err := m.Acquire(s.ctx, s.btc, "a", asked(time.Hour))
+		must(s, err)
+		m.Close()
+		wantErr(s, l.Err(), errLost)
+		wantErr(s, l.Err(), errClosed)
+		if got := s.lost.all(); len(got) != 0 {
+			s.Errorf("told %q of what was meant", got)
+		}
+		eth := resource(s.space, "kraken", "ETH/USD")
+		_, err = m.Acquire(s.ctx, eth, "a", asked(time.Hour))
+		wantErr(s, err, errClosed)
+		// The client ends while a lease is kept.
+		db := s.connect()
+		other := lease.New(db, rules(s.lost))
+		xrp := resource(s.space, "kraken", "XRP/USD")
+		l, err = other.Acquire(s.ctx, xrp, "a", asked(time.Hour))
+		must(s, err)
+		db.Close()
+		l.Tick()
+		wantErr(s, l.Err(), errClosed)
+		_, err = other.Wait(s.ctx, xrp, "a", asked(time.Hour))
+		wantErr(s, err, errClosed)
+	})
+}
+
+// Renewals that cannot be sent are tried again until the time is over; then the
+// lease is lost, and says what stood in the way.
+func TestLeaseCannotBeRenewed(t *testing.T) {
+	for name, fault := range map[string]struct{ begin, end func(*testenv.Proxy, testing.TB) }{
+		"cut": {func(p *testenv.Proxy, _ testing.TB) { p.Cut() }, func(p *testenv.Proxy, t testing.TB) { p.Restore(t) }},
+		"stalled": {
+			func(p *testenv.Proxy, _ testing.TB) { p.Stall() },
+			func(p *testenv.Proxy, _ testing.TB) { p.Flow() },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			proxy := testenv.NewProxy(t, testenv.Redis(t).Addr())
+			s := newSuite(t, options(proxy.Addr()))
+			m := s.leases()
+			lasting, err := m.Acquire(s.ctx, s.btc, "a", asked(20*time.Second))
+			must(t, err)
+			// A short cut is ridden out.
+			fault.begin(proxy, t)
+			lasting.Tick()
+			fault.end(proxy, t)
+			until := lasting.Until()
+			testenv.Eventually(t, "a renewal", func() (bool, string) {
+				must(t, lasting.Err())
+				return lasting.Until().After(until), until.String()
+			})
+			eth := resource(s.space, "kraken", "ETH/USD")
+			short, err := m.Acquire(s.ctx, eth, "a", asked(400*time.Millisecond))
+			must(t, err)
+			fault.begin(proxy, t)
+			defer fault.end(proxy, t)
+			select {
+			case <-short.Context().Done():
+			case <-time.After(testenv.Patience):
+				t.Fatal("it goes on")
+			}
+			if err := short.Err(); !errors.Is(err, errLost) || !errors.Is(err, errUnavailable) && !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v", err)
+			}
+			ended, cancel := context.WithTimeout(s.ctx, 100*time.Millisecond)
+			defer cancel()
+			if _, err := m.Acquire(ended, eth, "b", asked(time.Second)); err == nil {
+				t.Error("a lease without a server")
+			}
+		})
+	}
+}
+
+// What is unknown is given back if nobody can ask for it again, and kept if
+// somebody can.
+func TestLeaseUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	for _, id := range []string{"", "mine"} {
+		t.Run("id "+id, func(t *testing.T) {
+			t.Parallel()
+			proxy := testenv.NewProxy(t, testenv.Redis(t).Addr())
+			s := newSuite(t, options(proxy.Addr()))
+			m := s.leases()
+			must(t, second(m.Hold(s.ctx, resource(s.space, "kraken", "X"), "a", time.Minute))) // connected, and the script is there
+			ended, cancel := context.WithCancel(s.ctx)
+			proxy.Slow(200 * time.Millisecond)
+			done := make(chan error, 1)
+			go func() {
+				done <- second(m.Acquire(ended, s.btc, "a", lease.Request{TTL: time.Hour, ID: id}))
+			}()
+			there := func() string { return text(t, testenv.Redis(t), "HGET", s.btc.Key, "token") }
+			testenv.Eventually(t, "the lease", func() (bool, string) { return there() != "", "" })
+			token := there()
+			cancel() // before the answer is here
+			wantErr(t, <-done, context.Canceled)
+			proxy.Slow(0)
+			if id == "" {
+				testenv.Eventually(t, "its return", func() (bool, string) { return there() == "", there() })
+				return
+			}
+			l, err := m.Acquire(s.ctx, s.btc, "a", lease.Request{TTL: time.Hour, ID: id})
+			must(t, err)
+			if fmt.Sprint(l.Token) != token {
+				t.Errorf("token %d, then %s", l.Token, token)
+			}
+		})
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+func text(t testing.TB, srv *testenv.Server, words ...string) string {
+	t.Helper()
+	msg, err := srv.Try(t, words...)
+	if err != nil {
+		return ""
+	}
+	text, _ := msg.ToString()
+	return text
+}
+
+// Release can be tried again when the server could not be told.
+func TestLeaseReleaseAgain(t *testing.T) {
+	t.Parallel()
+	proxy := testenv.NewProxy(t, testenv.Redis(t).Addr())
+	s := newSuite(t, options(proxy.Addr()))
+	m := s.leases()
+	l, err := m.Acquire(s.ctx, s.btc, "a", asked(time.Hour))
+	must(t, err)
+	proxy.Cut()
+	wantErr(t, l.Release(s.ctx), errUnavailable)
+	wantErr(t, l.Err(), errLost, "released")
+	proxy.Restore(t)
+	testenv.Eventually(t, "the release", func() (bool, string) {
+		err := l.Release(s.ctx)
+		return err == nil, fmt.Sprint(err)
+	})
+	must(t, l.Release(s.ctx))
+	if _, held, err := m.Get(s.ctx, s.btc); err != nil || held {
+		t.Errorf("it is held: %v", err)
+	}
+}
+
+// A token never goes back: not when the server forgets, nor when a client has seen a
+// greater one than the server's clock tells.
+func TestTokenNeverGoesBack(t *testing.T) {
+	conformance(t, func(s *suite) {
+		m := s.leases()
+		var last int64
+		take := func() {
+			s.Helper()
+			l, err := m.Acquire(s.ctx, s.btc, "a", asked(time.Hour))
+			must(s, err)
+			if l.Token <= last {
+				s.Fatalf("token %d after %d", l.Token, last)
+			}
+			last = l.Token
+			must(s, l.Release(s.ctx))
+		}
+		for range 50 {
+			take()
+		}
+		if now := time.Now().Add(-time.Minute).UnixMicro(); last < now {
+			s.Errorf("token %d is below the time, %d", last, now)
+		}
+		s.do("DEL", s.btc.Fence)
+		take()
+		s.do("SET", s.btc.Fence, fmt.Sprint(last+1_000_000_000_000)) // a server ahead
+		take()
+		s.do("DEL", s.btc.Fence) // which then fails
+		take()
+	})
+}
+
+// Only the first in line is woken, once for each time that the lease is free.
+func TestWaitWakesOne(t *testing.T) {
+	conformance(t, func(s *suite) {
+		const waiters = 16
+		m := s.leases(func(o *lease.Options) { o.WaiterTTL = time.Minute })
+		l, err := m.Acquire(s.ctx, s.btc, "holder", asked(time.Minute))
+		must(s, err)
+		turns := make(chan *lease.Lease, waiters)
+		for i := range waiters {
+			go func() {
+				l, err := m.Wait(s.ctx, s.btc, fmt.Sprint("bot_", i), asked(time.Minute))
+				if err != nil {
+					s.Error(err)
+				}
+				turns <- l
+			}()
+			testenv.Eventually(s, "its place", func() (bool, string) {
+				n := s.do("ZCARD", keys.LeaseLine(s.btc.Key))
+				return n == fmt.Sprint(i+1), n
+			})
+		}
+		for i := range waiters {
+			must(s, l.Release(s.ctx))
+			select {
+			case l = <-turns:
+			case <-time.After(testenv.Patience):
+				s.Fatal("nobody's turn")
+			}
+			if want := fmt.Sprint("bot_", i); l == nil || l.Holder != want {
+				s.Fatalf("it is the turn of %+v, want %s", l, want)
+			}
+			if n := m.Wakes(); n > int64(i+1) {
+				s.Fatalf("%d were woken for %d turns", n, i+1)
+			}
+		}
+		// A sign of life may have been there first.
+		if n := m.Wakes(); n < waiters/2 {
+			s.Errorf("%d were woken for %d turns", n, waiters)
+		}
+		must(s, l.Release(s.ctx))
+	})
+}
+
+// Who waits and dies loses its place; the next is told when it is free.
+func TestWaitDropsTheDead(t *testing.T) {
+	conformance(t, func(s *suite) {
+		m := s.leases(func(o *lease.Options) { o.WaiterTTL = 500 * time.Millisecond })
+		l, err := m.Acquire(s.ctx, s.btc, "holder", asked(time.Minute))
+		must(s, err)
+		db := s.connect()
+		gone := lease.New(db, func() lease.Options {
+			o := rules(s.lost)
+			o.WaiterTTL = 500 * time.Millisecond
+			return o
+		}())
+		died := make(chan error, 1)
+		go func() { died <- second(gone.Wait(s.ctx, s.btc, "dead", asked(time.Minute))) }()
+		line := keys.LeaseLine(s.btc.Key)
+		testenv.Eventually(s, "its place", func() (bool, string) { return s.do("ZCARD", line) == "1", "" })
+		turn := make(chan error, 1)
+		go func() { turn <- second(m.Wait(s.ctx, s.btc, "next", asked(time.Minute))) }()
+		testenv.Eventually(s, "its place", func() (bool, string) { return s.do("ZCARD", line) == "2", "" })
+		db.Close()
+		wantErr(s, <-died, errClosed)
+		must(s, l.Release(s.ctx)) // it may be the dead that is told
+		select {
+		case err := <-turn:
+			must(s, err)
+		case <-time.After(testenv.Patience):
+			s.Fatal("nobody's turn")
+		}
+	})
+}
+
+// In the middle of the line one dies, then the first does: who finds that it is free
+// though it is not the first tells who is.
+func TestWaitPassesTheWordOn(t *testing.T) {
+	conformance(t, func(s *suite) {
+		m := s.leases(func(o *lease.Options) { o.WaiterTTL = time.Minute })
+		take := func(holder, id string) *lease.Refused {
+			s.Helper()
+			_, refused, err := m.Take(s.ctx, s.btc, holder, lease.Request{TTL: time.Minute, ID: id}, true)
+			must(s, err)
+			return refused
+		}
+		l, err := m.Acquire(s.ctx, s.btc, "holder", asked(time.Minute))
+		must(s, err)
+		take("dead", "1")
+		turn := make(chan error, 1)
+		go func() { turn <- second(m.Wait(s.ctx, s.btc, "next", asked(time.Minute))) }()
+		testenv.Eventually(s, "its place", func() (bool, string) {
+			n := s.do("ZCARD", keys.LeaseLine(s.btc.Key))
+			return n == "2", n
+		})
+		testenv.Eventually(s, "that it listens", func() (bool, string) { return m.Waiting() == 1, "" })
+		must(s, l.Release(s.ctx)) // the dead is told
+		waiting := keys.LeaseWaiting(s.btc.Key)
+		_, rest, _ := strings.Cut(s.do("HGET", waiting, "1"), " ")
+		s.do("HSET", waiting, "1", "1 "+rest)
+		testenv.Eventually(s, "the next one's turn", func() (bool, string) {
+			select {
+			case err := <-turn:
+				must(s, err)
+				return true, ""
+			default:
+			}
+			refused := take("last", "3")
+			if refused == nil {
+				s.Fatal("the last overtook the next")
+			}
+			return false, refused.Err.Error()
+		})
+	})
+}
+
+// The connection that tells whose turn it is may break; signs of life find out
+// meanwhile, and it comes back. Unused, it is given up.
+func TestWaitListensAgain(t *testing.T) {
+	t.Parallel()
+	srv := testenv.NewRedis(t)
+	s := newSuite(t, options(srv.Addr()))
+	m := s.leases(func(o *lease.Options) { o.WaiterTTL = 2 * time.Second })
+	m.SetIdle(50 * time.Millisecond)
+	listeners := func() int {
+		list, err := srv.Do(t, "CLIENT", "LIST", "TYPE", "pubsub").ToString()
+		must(t, err)
+		return strings.Count(list, "id=")
+	}
+	listens := func(n int) {
+		t.Helper()
+		testenv.Eventually(t, fmt.Sprint(n, " connections"), func() (bool, string) { return listeners() == n, fmt.Sprint(listeners()) })
+	}
+	for _, fault := range []func(){
+		func() {},
+		func() { srv.KillClients(t, "pubsub") },
+	} {
+		l, err := m.Acquire(s.ctx, s.btc, "holder", asked(time.Minute))
+		must(t, err)
+		turn := make(chan error, 1)
+		go func() {
+			l, err := m.Wait(s.ctx, s.btc, "next", asked(time.Minute))
+			if err == nil {
+				err = l.Release(s.ctx)
+			}
+			turn <- err
+		}()
+		listens(1)
+		fault()
+		listens(1)
+		must(t, l.Release(s.ctx))
+		select {
+		case err := <-turn:
+			must(t, err)
+		case <-time.After(testenv.Patience):
+			t.Fatal("nobody's turn")
+		}
+		listens(0)
+		testenv.Eventually(t, "nobody waits", func() (bool, string) { return m.Waiting() == 0, "" })
+	}
+}
+
+// One that waits rides a restart of the server out, and stands in line again.
+func TestWaitThroughARestart(t *testing.T) {
+	t.Parallel()
+	srv := testenv.NewRedis(t)
+	s := newSuite(t, options(srv.Addr()))
+	m := s.leases(func(o *lease.Options) { o.WaiterTTL = time.Second })
+	before, err := m.Acquire(s.ctx, s.btc, "holder", asked(time.Minute))
+	must(t, err)
+	type result struct {
+		l   *lease.Lease
+		err error
+	}
+	turn := make(chan result, 1)
+	go func() {
+		l, err := m.Wait(s.ctx, s.btc, "next", asked(time.Minute))
+		turn <- result{l, err}
+	}()
+	testenv.Eventually(t, "its place", func() (bool, string) { return s.do("ZCARD", keys.LeaseLine(s.btc.Key)) == "1", "" })
+	srv.Kill()
+	hopeless, cancel := context.WithTimeout(s.ctx, 50*time.Millisecond)
+	defer cancel()
+	if _, err := m.Wait(hopeless, s.btc, "hasty", asked(time.Minute)); err == nil {
+		t.Error("a lease without a server")
+	}
+	srv.Restart(t)
+	m.Distrust()
+	select {
+	case r := <-turn:
+		must(t, r.err)
+		if r.l.Token <= before.Token {
+			t.Errorf("token %d after %d", r.l.Token, before.Token)
+		}
+	case <-time.After(testenv.Patience):
+		t.Fatal("nobody's turn")
+	}
+	before.Renew(s.ctx)
+	wantErr(t, before.Err(), errLost)
+	wantBlocked(t, before.Err(), "next")
+}
