@@ -123,7 +123,7 @@ type Config struct {
 	// 100,000.
 	NewOrdersCap int `env:"CACHE_NEW_ORDERS_CAP"`
 	// ProcessHeartbeat is how often a registered process tells that it is alive; one
-	// that was not heard of for 1¾ of it counts as dead. Defaults to 10 s.
+	// that was not heard of for 1¾ of it counts as dead. Defaults to 15 s.
 	ProcessHeartbeat time.Duration `env:"CACHE_PROCESS_HEARTBEAT"`
 	// ProcessHistoryCap bounds the history of each component. Defaults to 100.
 	ProcessHistoryCap int `env:"CACHE_PROCESS_HISTORY_CAP"`
@@ -183,7 +183,7 @@ func defaults() Config {
 		TradesCap:          100_000,
 		TradesBatchTimeout: time.Minute,
 		NewOrdersCap:       100_000,
-		ProcessHeartbeat:   10 * time.Second,
+		ProcessHeartbeat:   15 * time.Second,
 		ProcessHistoryCap:  100,
 		Stablecoin:         "USDT",
 		DustLimit:          2,
