@@ -161,7 +161,7 @@ type Config struct {
 	// remembers, so as to count each once; older ones it refuses. Defaults to 10,000.
 	FillsCap int `env:"CACHE_FILLS_CAP"`
 	// ProcessHeartbeat is how often a registered process tells that it is alive; one
-	// that was not heard of for 1¾ of it counts as dead. Defaults to 10 s.
+	// that was not heard of for 1¾ of it counts as dead. Defaults to 15 s.
 	ProcessHeartbeat time.Duration `env:"CACHE_PROCESS_HEARTBEAT"`
 	// ProcessHistoryCap bounds the history of each component. Defaults to 100.
 	ProcessHistoryCap int `env:"CACHE_PROCESS_HISTORY_CAP"`
@@ -226,7 +226,7 @@ func defaults() Config {
 		NewOrdersCap:       100_000,
 		OHLCVCap:           10_000,
 		FillsCap:           10_000,
-		ProcessHeartbeat:   10 * time.Second,
+		ProcessHeartbeat:   15 * time.Second,
 		ProcessHistoryCap:  100,
 		Stablecoin:         "USDT",
 		DustLimit:          2,

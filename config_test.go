@@ -134,7 +134,7 @@ func TestConfigDefaults(t *testing.T) {
 		"CACHE_ORDER_QUEUE_DEAD_CAP": "100000", "CACHE_ORDER_QUEUE_WINDOW": "10m0s", "CACHE_ORDER_CONFIRM_TIMEOUT": "1s",
 		"CACHE_OHLCV_CAP":         "10000",
 		"CACHE_FILLS_CAP":         "10000",
-		"CACHE_PROCESS_HEARTBEAT": "10s", "CACHE_PROCESS_HISTORY_CAP": "100",
+		"CACHE_PROCESS_HEARTBEAT": "15s", "CACHE_PROCESS_HISTORY_CAP": "100",
 		"CACHE_STABLECOIN": "USDT", "CACHE_DUST_LIMIT": "2",
 	}
 	if diff := cmp.Diff(want, settings(fulloncache.Config{})); diff != "" {

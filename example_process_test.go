@@ -75,11 +75,11 @@ func ExampleProcessHandle_Stop() {
 
 	for r, err := range c.Processes.History(ctx, fulloncache.ProcessBot, "bot_1", 10) {
 		report(err)
-		fmt.Println(r.Change, r.Message)
+		fmt.Println(r.Change)
 	}
 	// Output:
 	// true
-	// stopped replaced
+	// stopped
 	// started
 	// started
 }

@@ -133,8 +133,10 @@ func TestProcessOldInstanceRegistersAnew(t *testing.T) {
 		must(s, err)
 		p.Component = "bot_2"
 		register(s, c, p)
-		wantErr(s, fresh.Update(s.ctx, fulloncache.ProcessRunning, "", nil), nil)
-		wantErr(s, fresh.Update(s.ctx, fulloncache.ProcessError, "", nil), fulloncache.ErrOutdated, "bot_2")
+		s.do("HDEL", s.key("process", "bot", ":1"), "seq")
+		wantErr(s, fulloncache.WriteProcess(s.ctx, fresh), fulloncache.ErrOutdated, "bot_2")
+		<-fresh.Done()
+		wantErr(s, fresh.Err(), fulloncache.ErrOutdated, "bot_2")
 	})
 }
 

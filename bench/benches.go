@@ -87,6 +87,7 @@ var benchmarks = []struct {
 	{"symbol-misses", withMetadata(symbolMisses)},
 	{"symbol-import", withMetadata(symbolImport)},
 	{"symbol-change", withMetadata(symbolChange)},
+	{"heartbeats", heartbeats},
 }
 
 // setOne: one caller stores and publishes a tick.

@@ -13,8 +13,6 @@
 -- Retry: safe (the same again changes nothing but times)
 
 -- @include clock
--- @include revision
--- @include process
 
 local key, processes, due, id = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 local stored = redis.pcall('HMGET', key, 'instance', 'seq', 'status', 'died', 'started')
@@ -27,9 +25,25 @@ end
 if tonumber(stored[2]) > tonumber(ARGV[12]) then
   return {1, 0}
 end
+local ends = redis.call('ZSCORE', due, id)
+local dead = not ends or tonumber(ends) <= now
+local heartbeat, until_then = string.format('%.0f', now), string.format('%.0f', now + ARGV[3])
+
+-- Most beats say nothing else, and there are many. What cannot change meanwhile is
+-- put right now and then.
+if #ARGV == 13 and ARGV[13] == '' and not dead and ARGV[12] % 6 ~= 0 then
+  redis.call('ZADD', processes, heartbeat, id)
+  redis.call('ZADD', due, until_then, id)
+  redis.call('HSET', key, 'seq', ARGV[12], 'heartbeat', stamp(now))
+  redis.call('PEXPIRE', key, ARGV[4])
+  local first = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')
+  return {1, first[2] + ARGV[3] <= now and 1 or 0}
+end
+
+-- @include revision
+-- @include process
+
 -- What can fail on a key of another type comes before anything is changed.
-local dead = redis.call('ZSCORE', due, id)
-dead = not dead or tonumber(dead) <= now
 redis.call('ZCARD', processes)
 redis.call('HLEN', KEYS[4])
 redis.call('STRLEN', KEYS[5])
@@ -55,7 +69,7 @@ end
 redis.call('HSET', key, unpack(set_fields))
 redis.call('HDEL', key, 'died')
 redis.call('PEXPIRE', key, ARGV[4])
-redis.call('ZADD', processes, string.format('%.0f', now), id)
+redis.call('ZADD', processes, heartbeat, id)
 redis.call('HSET', KEYS[4], id, ARGV[10])
 if ARGV[13] == 'stop' then
   redis.call('ZREM', due, id)
@@ -65,7 +79,7 @@ if ARGV[13] == 'stop' then
   end
   publish_process(key, KEYS[5], ARGV[5], ARGV[6], ARGV[7])
 else
-  redis.call('ZADD', due, string.format('%.0f', now + ARGV[3]), id)
+  redis.call('ZADD', due, until_then, id)
   redis.call('ZADD', KEYS[6], ARGV[11], id)
   if revived then
     remember(KEYS[7], 'started', key, ARGV[8], ARGV[9])
