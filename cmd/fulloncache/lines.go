@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -57,6 +58,60 @@ func read(ctx context.Context, in io.Reader, lines chan<- line) {
 		err = fmt.Errorf("line %d: %w", number+1, scanner.Err())
 	}
 	send(line{err: err})
+}
+
+// intake takes the lines of a file, with a progress bar.
+type intake struct {
+	*app
+	name     string
+	strict   bool // stop at the first malformed line
+	bar      *bar
+	rejected int
+}
+
+// run calls take for each line that is not blank, until the file ends.
+func (i *intake) run(ctx context.Context, name string, take func(l line) error) error {
+	i.name, i.bar = name, newBar(i.stderr, []string{name})
+	defer func() { i.bar.done() }()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	lines, done, err := i.lines(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer done()
+	for {
+		var l line
+		select {
+		case l = <-lines:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		switch {
+		case errors.Is(l.err, io.EOF):
+			return nil
+		case l.err != nil:
+			return fmt.Errorf("%s: %w", name, l.err)
+		case len(bytes.TrimSpace(l.text)) == 0:
+			continue
+		}
+		i.bar.add(len(l.text) + 1)
+		if err := take(l); err != nil {
+			return err
+		}
+	}
+}
+
+// reject reports a line that cannot be used.
+func (i *intake) reject(number int, err error) error {
+	err = fmt.Errorf("%s:%d: %w", i.name, number, err)
+	if i.strict {
+		return err
+	}
+	i.rejected++
+	i.bar.clear()
+	i.warn(err)
+	return nil
 }
 
 // bar is a progress bar on a terminal, and nothing elsewhere.

@@ -77,6 +77,7 @@ standard error with exit code 1; mistakes in the call exit with 2.`,
 	root.AddCommand(
 		a.pingCommand(), a.healthCommand(), a.keysCommand(), a.versionCommand(), a.configCommand(),
 		a.tickCommand(), a.replayCommand(), a.demoCommand(), a.demoBotCommand(),
+		a.accountCommand(),
 		a.databaseCommand(), a.exchangeCommand(), a.symbolCommand(),
 		a.tradeCommand(),
 		a.processCommand(), a.errorCommand(),

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"time"
 
@@ -93,7 +91,7 @@ func (a *app) symbolDelete() *cobra.Command {
 }
 
 func (a *app) symbolImport() *cobra.Command {
-	i := symbolImport{app: a}
+	i := symbolImport{intake: intake{app: a}}
 	cmd := &cobra.Command{
 		Use:   "import FILE",
 		Short: "Add or update symbols from an NDJSON file or standard input",
@@ -116,10 +114,8 @@ A line that is malformed is reported with file, line and reason, and the rest go
 
 // symbolImport reads a file of symbols.
 type symbolImport struct {
-	*app
+	intake
 	symbols *fulloncache.SymbolCache
-	strict  bool
-	bar     *bar
 	batch   []fulloncache.Symbol
 	at      map[fulloncache.Market]int // in the batch
 	count   struct {
@@ -138,10 +134,12 @@ const importSize = 5000
 // failure or an interrupt.
 func (i *symbolImport) run(ctx context.Context, name string) error {
 	begin := time.Now()
-	i.bar = newBar(i.stderr, []string{name})
-	err := i.file(ctx, name)
-	i.bar.done()
-	i.count.Elapsed = time.Since(begin).Milliseconds()
+	i.at = make(map[fulloncache.Market]int)
+	err := i.intake.run(ctx, name, func(l line) error { return i.take(ctx, l) })
+	if err == nil {
+		err = i.store(ctx)
+	}
+	i.count.Rejected, i.count.Elapsed = i.rejected, time.Since(begin).Milliseconds()
 	if perr := i.print(i.count, "%d read: %d added, %d updated, %d rejected, in %d ms",
 		i.count.Read, i.count.Added, i.count.Updated, i.count.Rejected, i.count.Elapsed); perr != nil {
 		return errors.Join(err, perr)
@@ -149,54 +147,22 @@ func (i *symbolImport) run(ctx context.Context, name string) error {
 	return err
 }
 
-func (i *symbolImport) file(ctx context.Context, name string) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	lines, done, err := i.lines(ctx, name)
+// take puts a symbol into the batch, and stores that when it is full.
+func (i *symbolImport) take(ctx context.Context, l line) error {
+	i.count.Read++
+	s, err := parseSymbol(l.text)
 	if err != nil {
-		return err
+		return i.reject(l.number, err)
 	}
-	defer done()
-	i.at = make(map[fulloncache.Market]int)
-	for {
-		var l line
-		select {
-		case l = <-lines:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		switch {
-		case errors.Is(l.err, io.EOF):
-			return i.store(ctx)
-		case l.err != nil:
-			return fmt.Errorf("%s: %w", name, l.err)
-		case len(bytes.TrimSpace(l.text)) == 0:
-			continue
-		}
-		i.count.Read++
-		i.bar.add(len(l.text) + 1)
-		s, err := parseSymbol(l.text)
-		if err != nil {
-			err = fmt.Errorf("%s:%d: %w", name, l.number, err)
-			if i.strict {
-				return err
-			}
-			i.count.Rejected++
-			i.bar.clear()
-			i.warn(err)
-			continue
-		}
-		if at, twice := i.at[s.Market]; twice {
-			i.batch[at] = s
-			continue
-		}
-		i.at[s.Market] = len(i.batch)
-		if i.batch = append(i.batch, s); len(i.batch) == importSize {
-			if err := i.store(ctx); err != nil {
-				return err
-			}
-		}
+	if at, twice := i.at[s.Market]; twice {
+		i.batch[at] = s
+		return nil
 	}
+	i.at[s.Market] = len(i.batch)
+	if i.batch = append(i.batch, s); len(i.batch) == importSize {
+		return i.store(ctx)
+	}
+	return nil
 }
 
 // parseSymbol reads a line. Decimals that are missing are not none: an order

@@ -31,24 +31,29 @@ func table[T any](a *app, head []string, list []T, cells func(T) []string) error
 	return w.Flush()
 }
 
-// listing prints what can be read of a list, reports what cannot, and fails if
-// there was such a thing.
+// listing prints what is listed and can be read, as table does, reports what
+// cannot, and fails if there was such a thing.
 func listing[T any](a *app, what string, head []string, list iter.Seq2[T, error], cells func(T) []string) error {
 	var good []T
-	bad := 0
+	var bad []error
 	for v, err := range list {
 		if err != nil {
-			bad++
-			a.warn(err)
+			bad = append(bad, err)
 			continue
 		}
 		good = append(good, v)
 	}
+	if len(good) == 0 && len(bad) == 1 {
+		return bad[0] // there is no list
+	}
 	if err := table(a, head, good, cells); err != nil {
 		return err
 	}
-	if bad > 0 {
-		return fmt.Errorf("%d %s could not be listed", bad, what)
+	for _, err := range bad {
+		a.warn(err)
+	}
+	if len(bad) > 0 {
+		return fmt.Errorf("%d %s could not be listed", len(bad), what)
 	}
 	return nil
 }
