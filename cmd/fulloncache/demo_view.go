@@ -71,8 +71,8 @@ func again() tea.Cmd {
 
 func (v demoView) Init() tea.Cmd { return tea.Batch(again(), v.look()) }
 
-// looked is what a look at the desk brought.
-type looked struct {
+// deskLooked is what a look at the desk brought.
+type deskLooked struct {
 	desk deskView
 	err  error
 }
@@ -85,7 +85,7 @@ func (v demoView) look() tea.Cmd {
 		case <-time.After(250 * time.Millisecond):
 		}
 		desk, err := look(v.ctx, v.c)
-		return looked{desk, err}
+		return deskLooked{desk, err}
 	}
 }
 
@@ -100,7 +100,7 @@ func (v demoView) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		}
 	case tea.WindowSizeMsg:
 		v.height = msg.Height
-	case looked:
+	case deskLooked:
 		if v.failed = msg.err; msg.err == nil {
 			v.now = msg.desk
 		}
