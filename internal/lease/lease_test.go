@@ -135,7 +135,9 @@ func TestLeaseAfterClose(t *testing.T) {
 // Renewals that cannot be sent are tried again until the time is over; then the
 // lease is lost, and says what stood in the way.
 func TestLeaseCannotBeRenewed(t *testing.T) {
-	for name, fault := range map[string]struct{ begin, end func(*testenv.Proxy, testing.TB) }{
+	for name, fault := range map[string]struct {
+		begin, end func(*testenv.Proxy, testing.TB)
+	}{
 		"cut": {func(p *testenv.Proxy, _ testing.TB) { p.Cut() }, func(p *testenv.Proxy, t testing.TB) { p.Restore(t) }},
 		"stalled": {
 			func(p *testenv.Proxy, _ testing.TB) { p.Stall() },
