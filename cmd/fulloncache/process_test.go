@@ -351,9 +351,9 @@ func TestProcessTopProgram(t *testing.T) {
 	s := newShell(t)
 	c := s.open()
 	s.register(c, fulloncache.Process{Type: fulloncache.ProcessBot, Component: "bot_1"})
-	v := topView{every: 20 * time.Millisecond, width: 100, height: 20, left: 3, look: func() looked { return lookAt(s.ctx, c, fulloncache.ProcessFilter{}) }}
+	v := topView{every: 200 * time.Millisecond, width: 100, height: 20, left: 3, look: func() looked { return lookAt(s.ctx, c, fulloncache.ProcessFilter{}) }}
 	var out bytes.Buffer
-	if err := v.show(s.ctx, strings.NewReader(""), &out); err != nil {
+	if err := v.show(s.ctx, strings.NewReader(""), &out, tea.WithWindowSize(100, 20)); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(out.String(), "bot_1") {
@@ -361,7 +361,7 @@ func TestProcessTopProgram(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(s.ctx)
 	cancel()
-	if err := v.show(ended, strings.NewReader(""), &out); err != nil {
+	if err := v.show(ended, strings.NewReader(""), &out, tea.WithWindowSize(100, 20)); err != nil {
 		t.Fatal(err)
 	}
 }

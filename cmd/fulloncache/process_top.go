@@ -50,15 +50,21 @@ With --json, or where the output is no terminal, each look is one line of JSON.`
 		case *count < 0:
 			return usageError{fmt.Errorf("--count %d: want at least 0", *count)}
 		}
+		live := !a.json && terminal(a.stdout)
+		if live {
+			// What is logged to the terminal would spoil the view; the file has it.
+			defer func(was io.Writer) { a.stderr = was }(a.stderr)
+			a.stderr = io.Discard
+		}
 		return a.withClient(func(cmd *cobra.Command, _ []string, c *fulloncache.Client) error {
 			t := topView{
 				look: func() looked { return lookAt(cmd.Context(), c, f) }, every: *every, left: *count,
 				column: column, reverse: *reverse, width: 100, height: 24,
 			}
-			if a.json || !terminal(a.stdout) {
-				return a.printTop(cmd.Context(), t)
+			if live {
+				return t.show(cmd.Context(), a.stdin, a.stdout)
 			}
-			return t.show(cmd.Context(), a.stdin, a.stdout)
+			return a.printTop(cmd.Context(), t)
 		})(cmd, args)
 	}
 	return cmd
@@ -153,8 +159,9 @@ type topView struct {
 	failed error  // why the last one could not
 }
 
-func (v topView) show(ctx context.Context, in io.Reader, out io.Writer) error {
-	_, err := tea.NewProgram(v, tea.WithContext(ctx), tea.WithInput(in), tea.WithOutput(out), tea.WithoutSignalHandler()).Run()
+func (v topView) show(ctx context.Context, in io.Reader, out io.Writer, options ...tea.ProgramOption) error {
+	options = append(options, tea.WithContext(ctx), tea.WithInput(in), tea.WithOutput(out), tea.WithoutSignalHandler())
+	_, err := tea.NewProgram(v, options...).Run()
 	if errors.Is(err, tea.ErrProgramKilled) || errors.Is(err, tea.ErrInterrupted) {
 		return nil // the context ended, or Ctrl-C
 	}
