@@ -196,7 +196,10 @@ func TestApplyTradesRefusesInput(t *testing.T) {
 			{"symbol", func(t *fulloncache.Trade) { t.Symbol = "\xff" }},
 			{"time", func(t *fulloncache.Trade) { t.Time = time.Time{} }},
 			{"time", func(t *fulloncache.Trade) { t.Time = time.Now().Add(time.Hour) }},
-			{"volume", func(t *fulloncache.Trade) { t.Volume = dec("99999999999999999999999999999999999999"); t.Cost = dec("1") }},
+			{"volume", func(t *fulloncache.Trade) {
+				t.Volume = dec("99999999999999999999999999999999999999")
+				t.Cost = dec("1")
+			}},
 		}
 		trades := []fulloncache.Trade{good}
 		for i, b := range bad {
@@ -601,5 +604,16 @@ func TestApplyTradeLooksBeforeItRefuses(t *testing.T) {
 		must(s, elsewhere.Accounts.DeletePosition(s.ctx, desk, btcUSD))
 		got, err := c.Accounts.ApplyTrade(s.ctx, fillOf(2, fulloncache.Buy, "1", "10"))
 		wantPosition(s, got, err, positionOf(2, fulloncache.Long, "1", "10"))
+		if s.mode.admin == nil {
+			return
+		}
+		huge.Symbol = ethUSD
+		_, err = c.Accounts.ApplyTrade(s.ctx, huge)
+		must(s, err)
+		key := s.userKey("positions", ":kraken")
+		s.do("DEL", key)
+		s.do("SET", key, "x")
+		_, err = c.Accounts.ApplyTrade(s.ctx, of(desk, ethUSD, fillOf(2, fulloncache.Buy, "1", "10")))
+		wantCorrupt(s, err, key, "")
 	})
 }

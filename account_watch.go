@@ -121,7 +121,9 @@ func (s positionSource) user(group string) int64 {
 	return users[0]
 }
 
-func (s positionSource) Control(group string) string { return s.c.keys.PositionRevChannel(s.user(group)) }
+func (s positionSource) Control(group string) string {
+	return s.c.keys.PositionRevChannel(s.user(group))
+}
 
 func (s positionSource) Probe(ctx context.Context, conn feed.Conn, group string) (int64, error) {
 	key := s.c.keys.PositionRev(s.user(group))
