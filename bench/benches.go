@@ -84,6 +84,8 @@ var benchmarks = []struct {
 	{"symbol-misses", withMetadata(symbolMisses)},
 	{"symbol-import", withMetadata(symbolImport)},
 	{"symbol-change", withMetadata(symbolChange)},
+	{"apply-trade", applyTrade},
+	{"position", positionGet},
 }
 
 // setOne: one caller stores and publishes a tick.
