@@ -604,5 +604,16 @@ func TestApplyTradeLooksBeforeItRefuses(t *testing.T) {
 		must(s, elsewhere.Accounts.DeletePosition(s.ctx, desk, btcUSD))
 		got, err := c.Accounts.ApplyTrade(s.ctx, fillOf(2, fulloncache.Buy, "1", "10"))
 		wantPosition(s, got, err, positionOf(2, fulloncache.Long, "1", "10"))
+		if s.mode.admin == nil {
+			return
+		}
+		huge.Symbol = ethUSD
+		_, err = c.Accounts.ApplyTrade(s.ctx, huge)
+		must(s, err)
+		key := s.userKey("positions", ":kraken")
+		s.do("DEL", key)
+		s.do("SET", key, "x")
+		_, err = c.Accounts.ApplyTrade(s.ctx, of(desk, ethUSD, fillOf(2, fulloncache.Buy, "1", "10")))
+		wantCorrupt(s, err, key, "")
 	})
 }

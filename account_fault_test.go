@@ -540,3 +540,47 @@ func TestAccountIndexComesBack(t *testing.T) {
 		wantPositions(t, c.Accounts.AllPositions(ctx), want...)
 	}
 }
+
+// The node with the index does not answer for a while, and has lost it: who wrote
+// adds its accounts, though it writes no more.
+func TestAccountIndexComesBackByItself(t *testing.T) {
+	t.Parallel()
+	ctx, cluster := testenv.Context(t), testenv.NewCluster(t)
+	index := cluster.Owner(t, cluster.Slot(t, "positions"))
+	a := desk // one whose positions are elsewhere
+	for cluster.Owner(t, cluster.Slot(t, fmt.Sprintf("positions:{user_%d}:kraken", a.UserID))) == index {
+		a.UserID++
+	}
+	cfg := fulloncache.Config{ClusterMode: true, ClusterNodes: cluster.Addrs(), SocketTimeout: time.Second, BreakerCooldown: 20 * time.Millisecond}
+	c, reader := open(t, cfg), open(t, cfg)
+	p := in(a, btcUSD, positionOf(0, fulloncache.Long, "1", "100"))
+	must(t, c.Accounts.UpsertPosition(ctx, p))
+	wantPositions(t, reader.Accounts.AllPositions(ctx), p)
+	down := func() {
+		index.Freeze(t)
+		for _, err := range c.Accounts.AllPositions(ctx) {
+			wantErr(t, err, fulloncache.ErrUnavailable)
+		}
+	}
+	down()
+	// Fills do not wait for it.
+	fill := of(a, btcUSD, fillOf(1, fulloncache.Sell, "1", "100"))
+	p, err := c.Accounts.ApplyTrade(ctx, fill)
+	must(t, err)
+	index.Thaw(t)
+	index.Do(t, "DEL", "positions")
+	testenv.Eventually(t, "the index", func() (bool, string) {
+		var got []fulloncache.Position
+		for p, err := range reader.Accounts.AllPositions(ctx) {
+			if err != nil {
+				return false, err.Error()
+			}
+			got = append(got, p)
+		}
+		return len(got) == 1 && got[0].Equal(p), fmt.Sprint(got)
+	})
+	// Close does not wait until it succeeds.
+	down()
+	c.Close()
+	index.Thaw(t)
+}

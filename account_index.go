@@ -108,21 +108,22 @@ func (x *accountIndex) addAll(ctx context.Context) {
 		x.anew = false
 		accounts := slices.Collect(maps.Keys(x.added))
 		x.mu.Unlock()
+		failed := false
 		for some := range slices.Chunk(accounts, kv.Pipelined) {
-			if x.add(ctx, some...) == nil {
-				continue
-			}
-			x.mu.Lock()
-			x.anew = true
-			x.mu.Unlock()
-			again := time.NewTimer(indexEvery)
-			select {
-			case <-again.C:
-			case <-ctx.Done():
-				again.Stop()
-				return
-			}
-			break
+			failed = x.add(ctx, some...) != nil || failed
+		}
+		if !failed {
+			continue
+		}
+		x.mu.Lock()
+		x.anew = true
+		x.mu.Unlock()
+		again := time.NewTimer(indexEvery)
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			again.Stop()
+			return
 		}
 	}
 }
@@ -137,10 +138,7 @@ func (x *accountIndex) remove(ctx context.Context, a Account) error {
 	delete(x.added, a)
 	x.mu.Unlock()
 	reply, err := x.kv.Do(ctx, x.kv.B().Exists().Key(x.hash(a)).Build())
-	if err != nil {
-		return err
-	}
-	if has, _ := reply.AsInt64(); has == 1 {
+	if has, _ := reply.AsInt64(); has == 1 || err != nil { // or it may have
 		return x.add(ctx, a)
 	}
 	return nil

@@ -263,3 +263,36 @@ func TestWatchPositionsFault(t *testing.T) {
 		came = came || !u.Deleted && u.Position.Symbol == "XRP/USD"
 	}
 }
+
+// What was cleared is told, and messages of nobody's are reported.
+func TestWatchPositionsNoticesWhatIsCleared(t *testing.T) {
+	conformance(t, func(s *suite, c *fulloncache.Client) {
+		s.cfg.FeedHeartbeat = 50 * time.Millisecond
+		p := result(c.Accounts.ApplyTrade(s.ctx, fillOf(0, fulloncache.Buy, "1", "100")))(s)
+		w := watchPositions(s, s.open(), desk)
+		w.want(p)
+		if s.mode.admin != nil {
+			channel := "db0:" + s.userKey("positions", ":kraken")
+			publish := "PUBLISH"
+			if s.mode.name == "cluster" {
+				publish = "SPUBLISH"
+			}
+			s.mode.admin(s, s.userKey("positions", ":kraken")).Do(s, publish, channel, "nonsense")
+			wantCorrupt(s, w.next().err, channel, "")
+		}
+		_, err := c.Base.Clear(s.ctx)
+		must(s, err)
+		w.wantDeleted(desk, btcUSD)
+		q := result(c.Accounts.ApplyTrade(s.ctx, fillOf(0, fulloncache.Buy, "1", "100")))(s)
+		w.want(q)
+	})
+}
+
+// Positions that may not be read are no positions: the watch says so.
+func TestWatchPositionsThatMayNotBeRead(t *testing.T) {
+	t.Parallel()
+	srv := testenv.NewRedis(t)
+	srv.Do(t, "ACL", "SETUSER", "blind", "on", ">secret", "~*", "&*", "+@all", "-hgetall")
+	c := open(t, fulloncache.Config{URL: "redis://blind:secret@" + srv.Addr()})
+	wantErr(t, watchPositions(t, c, desk).next().err, fulloncache.ErrUnavailable, "NOPERM")
+}

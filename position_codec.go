@@ -154,19 +154,38 @@ func decodePosition(text string) (storedPosition, error) {
 
 // readTold reads as of when all positions of an account were told; "" if they
 // never were. Its errors are CorruptErrors of the key.
-func readTold(key string, a Account, text string) (w positionsTold, err error) {
+func readTold(key string, a Account, text string) (positionsTold, error) {
 	if text == "" {
-		return w, nil
+		return positionsTold{}, nil
 	}
-	var d positionDecoder
-	if err = d.read(text); err == nil {
-		w = positionsTold{Account: d.p.Account, rev: d.p.Rev, time: d.p.Time, whole: d.whole}
-		if err = validTime("snapshot", w.time); err == nil && (w.Account != a || w.rev < 1) {
-			err = fmt.Errorf("it is revision %d of %s", w.rev, w.Account)
-		}
+	w, err := decodeTold(text)
+	if err == nil && w.Account != a {
+		err = fmt.Errorf("it is of %s", w.Account)
 	}
 	if err != nil {
-		return positionsTold{}, &CorruptError{Key: key, Err: fmt.Errorf("snapshot of all positions: %w", err)}
+		return positionsTold{}, &CorruptError{Key: key, Err: fmt.Errorf("as of when all positions were told: %w", err)}
+	}
+	return w, nil
+}
+
+// decodeTold reads as of when all positions of an account were told. Its errors
+// name the field where one is to blame.
+func decodeTold(text string) (positionsTold, error) {
+	var d positionDecoder
+	if err := d.read(text); err != nil {
+		return positionsTold{}, err
+	}
+	w := positionsTold{Account: d.p.Account, rev: d.p.Rev, time: d.p.Time, whole: d.whole}
+	name, err := w.invalid()
+	switch {
+	case err != nil:
+	case w.rev < 1:
+		name, err = "rev", errMissing
+	default:
+		name, err = "time", validTime(w.Account, w.time)
+	}
+	if err != nil {
+		return positionsTold{}, &elementError{name: name, err: err}
 	}
 	return w, nil
 }
@@ -203,25 +222,16 @@ func readPositionMessage(channel, message string) (m positionMessage, err error)
 	m.kind = kind
 	switch kind {
 	case messageReset:
-		return m, nil
 	case messagePosition:
 		var s storedPosition
 		s, err = decodePosition(rest)
 		m.position = s.Position
 	case messagePositions:
-		var d positionDecoder
-		err = d.read(rest)
-		m.position = Position{Account: d.p.Account, Rev: d.p.Rev}
+		var told positionsTold
+		told, err = decodeTold(rest)
+		m.position = Position{Account: told.Account, Rev: told.rev}
 	case messageDeleted:
-		var length int
-		head, names, _ := strings.Cut(rest, "\n")
-		if _, err = fmt.Sscanf(head, "%d %d %d", &m.position.Rev, &m.position.UserID, &length); err == nil {
-			if length < 0 || length > len(names) {
-				err = errCounted
-			} else {
-				m.position.Exchange, m.position.Symbol = names[:length], names[length:]
-			}
-		}
+		m.position, err = decodeDeleted(rest)
 	default:
 		err = errors.New("unknown kind")
 	}
@@ -229,4 +239,15 @@ func readPositionMessage(channel, message string) (m positionMessage, err error)
 		return positionMessage{}, &CorruptError{Key: channel, Err: fmt.Errorf("message %s: %w", excerpt(message), err)}
 	}
 	return m, nil
+}
+
+// decodeDeleted reads which position was deleted.
+func decodeDeleted(text string) (p Position, err error) {
+	var length int
+	head, names, _ := strings.Cut(text, "\n")
+	if _, err := fmt.Sscanf(head, "%d %d %d", &p.Rev, &p.UserID, &length); err != nil || length < 0 || length > len(names) {
+		return Position{}, errCounted
+	}
+	p.Exchange, p.Symbol = names[:length], names[length:]
+	return p, validPosition(p.Account, p.Symbol)
 }

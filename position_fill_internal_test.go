@@ -290,3 +290,111 @@ func TestFillThatDoesNotFit(t *testing.T) {
 		t.Errorf("%s is %s units", sum, got)
 	}
 }
+
+// The memory is bounded, and forgets others first.
+func TestPositionMemoryIsBounded(t *testing.T) {
+	t.Parallel()
+	m := newPositionMemory()
+	name := func(n int) positionName { return positionName{Account{int64(n), "kraken"}, "A"} }
+	for n := range 2 * maxRemembered {
+		m.remember(name(n), storedPosition{text: "x"})
+		m.remember(name(n), storedPosition{text: "y"})
+		if m.recall(name(n)).text != "y" {
+			t.Fatalf("%d is forgotten", n)
+		}
+	}
+	if len(m.known) != maxRemembered {
+		t.Errorf("%d are remembered", len(m.known))
+	}
+}
+
+const (
+	goodPosition = `{"rev":7,"time":"2026-01-02T03:04:05.000000006Z","uid":123,"exchange":"kraken","symbol":"A/B","side":"long","volume":2,"cost":3,"fees":-0.5,"realised_profit":1}`
+	goodTold     = `{"rev":8,"time":"2026-01-02T03:04:05.000000006Z","uid":123,"exchange":"kraken","whole":true}`
+)
+
+func TestReadPositionMessage(t *testing.T) {
+	t.Parallel()
+	for message, want := range map[string]positionMessage{
+		"R 5":                      {kind: "R"},
+		"S " + goodTold:            {kind: "S", position: Position{Account: Account{123, "kraken"}, Rev: 8}},
+		"D 9 123 6\nkrakenA/B":     {kind: "D", position: Position{Account: Account{123, "kraken"}, Symbol: "A/B", Rev: 9}},
+		"D 9 123 7\nkrak\nen A\n/": {kind: "D", position: Position{Account: Account{123, "krak\nen"}, Symbol: " A\n/", Rev: 9}},
+	} {
+		m, err := readPositionMessage("channel", message)
+		if err != nil || m != want {
+			t.Errorf("%q: got %+v, %v", message, m, err)
+		}
+	}
+	m, err := readPositionMessage("channel", "P "+goodPosition)
+	if err != nil || m.position.Rev != 7 || m.position.AvgPrice.String() != "1.5" || m.position.Time.Nanosecond() != 6 {
+		t.Errorf("got %+v, %v", m, err)
+	}
+	for _, message := range []string{
+		"", "X", "P", "P x", "S x", "S {}", "S " + strings.Replace(goodTold, "2026", "1026", 1), "S " + strings.Replace(goodTold, "123", "0", 1),
+		"D", "D 1", "D x 123 6\nkrakenA", "D 1 123 -1\nkrakenA", "D 1 123 8\nkrakenA", "D 1 123 7\nkrakenA", "D 1 0 6\nkrakenA", "D 1 123 0\nA",
+	} {
+		_, err := readPositionMessage("channel", message)
+		var corrupt *CorruptError
+		if !errors.As(err, &corrupt) || corrupt.Key != "channel" {
+			t.Errorf("%q: got %v", message, err)
+		}
+	}
+}
+
+func FuzzReadPosition(f *testing.F) {
+	for _, text := range []string{goodPosition, goodTold, "{}", "", strings.ReplaceAll(goodPosition, ":", " : "), strings.Replace(goodPosition, "2,", `"2e0",`, 1)} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := decodePosition(text)
+		if err != nil {
+			if _, err := readPosition("k", Account{123, "kraken"}, "A/B", text); !errors.Is(err, ErrCorrupt) {
+				t.Fatalf("%q: %v", text, err)
+			}
+			return
+		}
+		if err := s.Validate(); err != nil {
+			t.Fatalf("%q: %+v: %v", text, s, err)
+		}
+		again, err := decodePosition(withRevision(s.Rev, s.encode()))
+		if err != nil || !again.Equal(s.Position) || again.Rev != s.Rev {
+			t.Fatalf("%q: %+v became %+v, %v", text, s, again, err)
+		}
+	})
+}
+
+func FuzzReadPositionMessage(f *testing.F) {
+	for _, message := range []string{"P " + goodPosition, "S " + goodTold, "D 9 123 6\nkrakenA/B", "R 1", "", "D 9 123 99\nx"} {
+		f.Add(message)
+	}
+	f.Fuzz(func(t *testing.T, message string) {
+		m, err := readPositionMessage("c", message)
+		switch {
+		case err != nil:
+			if !errors.Is(err, ErrCorrupt) {
+				t.Fatalf("%q: %v", message, err)
+			}
+		case m.kind != messageReset:
+			if err := m.position.Account.Validate(); err != nil {
+				t.Fatalf("%q: %+v: %v", message, m, err)
+			}
+		}
+	})
+}
+
+func FuzzDecodeBalance(f *testing.F) {
+	for _, text := range []string{`{"free":1,"used":0.5}`, `{"used":"1e-3","free":2}`, "{}", "", `{"free":-1,"used":0}`} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		b, err := decodeBalance("USD", text, time.Unix(1, 0))
+		if err != nil {
+			return
+		}
+		again, err := decodeBalance("USD", b.encode(), time.Unix(1, 0))
+		if err != nil || !again.Equal(b) {
+			t.Fatalf("%q: %+v became %+v, %v", text, b, again, err)
+		}
+	})
+}

@@ -88,6 +88,8 @@ var benchmarks = []struct {
 	{"symbol-import", withMetadata(symbolImport)},
 	{"symbol-change", withMetadata(symbolChange)},
 	{"heartbeats", heartbeats},
+	{"apply-trade", applyTrade},
+	{"position", positionGet},
 }
 
 // setOne: one caller stores and publishes a tick.
