@@ -84,6 +84,10 @@ var benchmarks = []struct {
 	{"symbol-misses", withMetadata(symbolMisses)},
 	{"symbol-import", withMetadata(symbolImport)},
 	{"symbol-change", withMetadata(symbolChange)},
+	{"bars-append", withBars(10_000, barsAppend)},
+	{"bars-latest", withBars(10_000, barsLatest)},
+	{"bars-tail", withBars(barLoad, barsTail)},
+	{"bars-load", withBars(barLoad, barsLoad)},
 }
 
 // setOne: one caller stores and publishes a tick.
