@@ -150,7 +150,7 @@ func (b *Bar) quick(text string, p *period) bool {
 		return false
 	}
 	seconds, left, ok := takeNumber(text)
-	if !ok || left != text[comma:] || !p.aligned(int64(seconds.digits)) {
+	if !ok || seconds.places > 0 || left != text[comma:] || !p.aligned(int64(seconds.digits)) {
 		return false
 	}
 	var n [5]shortNumber
@@ -184,17 +184,15 @@ func (b *Bar) quick(text string, p *period) bool {
 	}
 	b.Time = unixUTC(int64(seconds.digits))
 	for i, to := range b.numbers() {
-		d, err := udecimal.NewFromHiLo(false, 0, n[i].digits, n[i].places)
-		if err != nil {
-			return false
-		}
-		to.d = d
+		to.d, _ = udecimal.NewFromHiLo(false, 0, n[i].digits, n[i].places) // less than 19 places always fit
 	}
 	return true
 }
 
 // numbers are the numbers of a bar, in the order of its text.
-func (b *Bar) numbers() [5]*Decimal { return [...]*Decimal{&b.Open, &b.High, &b.Low, &b.Close, &b.Volume} }
+func (b *Bar) numbers() [5]*Decimal {
+	return [...]*Decimal{&b.Open, &b.High, &b.Low, &b.Close, &b.Volume}
+}
 
 // shortNumber is a number whose digits, of which as many as places are behind the
 // point, fit a uint64, as those of nearly all prices do.

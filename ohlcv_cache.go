@@ -312,11 +312,11 @@ func (c *OHLCVCache) latest(ctx context.Context, s *barSeries, n int) ([]Bar, er
 		return nil, err
 	}
 	length, _ := replies[1].Msg.AsInt64()
-	elements, err := replies[2].Msg.ToArray()
-	if err == nil && len(elements) == 0 {
+	elements, _ := replies[2].Msg.ToArray() // LRANGE answers nothing else
+	if len(elements) == 0 {
 		return nil, s.absent()
 	}
-	return s.read(int(length)-len(elements), elements, err)
+	return s.read(int(length)-len(elements), elements)
 }
 
 // holder returns ErrNotFound if the series' key is another symbol's.
@@ -336,10 +336,7 @@ func (c *OHLCVCache) holder(s *barSeries, entry kv.Reply) error {
 
 // read reads the elements of the series' list from an index on: the bars, and a
 // CorruptError for each that is none.
-func (s *barSeries) read(index int, elements []rueidis.RedisMessage, err error) ([]Bar, error) {
-	if err != nil {
-		return nil, &CorruptError{Key: s.key, Err: err}
-	}
+func (s *barSeries) read(index int, elements []rueidis.RedisMessage) ([]Bar, error) {
 	bars := make([]Bar, len(elements))
 	bad := make([][]error, (len(elements)+barsAtOnce-1)/barsAtOnce) // by part
 	atOnce(len(bad), func(part int) {
@@ -403,8 +400,8 @@ func (c *OHLCVCache) between(ctx context.Context, s *barSeries, from, to time.Ti
 		return nil, s.holds(holder)
 	}
 	first, _ := parts[1].AsInt64()
-	elements, err := parts[2].ToArray()
-	return s.read(int(first), elements, err)
+	elements, _ := parts[2].ToArray() // as LRANGE answers
+	return s.read(int(first), elements)
 }
 
 // barBound is a bound of a span as bars are sorted: the first second that is not
@@ -489,10 +486,7 @@ func (c *OHLCVCache) Series(ctx context.Context, exchange string) (list []Series
 	if err != nil {
 		return nil, redisError(key, err)
 	}
-	entries, err := reply.AsStrMap()
-	if err != nil {
-		return nil, &CorruptError{Key: key, Err: err}
-	}
+	entries, _ := reply.AsStrMap() // HGETALL answers nothing else
 	var bad []error
 	lengths := make(map[Series]int64, len(entries))
 	for name, text := range entries {
