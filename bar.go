@@ -2,7 +2,6 @@ package fulloncache
 
 import (
 	"fmt"
-	"math"
 	"time"
 )
 
@@ -96,36 +95,20 @@ func (b *Bar) invalid(p *period) (name string, err error) {
 // are short, which are nearly all: tens of thousands are looked at at once.
 func (b *Bar) sound(p *period) bool {
 	at := b.Time.Unix()
-	prices, short := b.prices()
-	open, high, low, closed := prices[0], prices[1], prices[2], prices[3]
-	return short && at >= 0 && at <= maxBarTime && b.Time.Nanosecond() == 0 && p.aligned(at) &&
-		low > 0 && low <= open && low <= closed && high >= open && high >= closed &&
+	open, high, low, closed, short := b.short()
+	return short && at >= 0 && at <= maxBarTime && b.Time.Nanosecond() == 0 && p.aligned(at) && low.digits > 0 &&
+		low.compare(open) <= 0 && low.compare(closed) <= 0 && high.compare(open) >= 0 && high.compare(closed) >= 0 &&
 		b.Volume.Sign() >= 0 && b.Volume.fits()
 }
 
-// prices are open, high, low and close as whole numbers, to compare them; short is
-// false if one is negative or too long for that.
-func (b *Bar) prices() (whole [4]uint64, short bool) {
-	var places [4]uint8
-	most := uint8(0)
-	for i, d := range [...]*Decimal{&b.Open, &b.High, &b.Low, &b.Close} {
-		negative, high, low, scale, ok := d.d.ToHiLo()
-		if negative || high != 0 || !ok {
-			return whole, false
-		}
-		whole[i], places[i] = low, scale
-		most = max(most, scale)
-	}
-	for i, n := range whole {
-		for range most - places[i] {
-			if n > math.MaxUint64/10 {
-				return whole, false
-			}
-			n *= 10
-		}
-		whole[i] = n
-	}
-	return whole, true
+// short returns the prices, to compare them; false if one is too long for that.
+func (b *Bar) short() (open, high, low, closed shortNumber, ok bool) {
+	var all [4]bool
+	open, all[0] = b.Open.short()
+	high, all[1] = b.High.short()
+	low, all[2] = b.Low.short()
+	closed, all[3] = b.Close.short()
+	return open, high, low, closed, all == [4]bool{true, true, true, true}
 }
 
 // Series names bars that follow each other: of a market, in a timeframe. It can be

@@ -1,6 +1,7 @@
 package fulloncache
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -43,9 +44,13 @@ func (b *Bar) append(to []byte) []byte {
 // redundant reports whether the close is the open, the high the higher and the low
 // the lower of both.
 func (b *Bar) redundant() (flat, top, bottom bool) {
-	if n, short := b.prices(); short {
-		open, high, low, closed := n[0], n[1], n[2], n[3]
-		return open == closed, high == max(open, closed), low == min(open, closed)
+	if open, high, low, closed, short := b.short(); short {
+		upper, lower := open, closed
+		order := open.compare(closed)
+		if order < 0 {
+			upper, lower = lower, upper
+		}
+		return order == 0, high.compare(upper) == 0, low.compare(lower) == 0
 	}
 	higher, lower := b.ends()
 	return b.Open.Equal(b.Close), b.High.Equal(*higher), b.Low.Equal(*lower)
@@ -61,10 +66,11 @@ func (b *Bar) ends() (higher, lower *Decimal) {
 
 // appendNumber is Decimal.append, faster for short numbers.
 func appendNumber(to []byte, d Decimal) []byte {
-	negative, high, n, places, ok := d.d.ToHiLo()
-	if negative || high != 0 || !ok {
+	short, ok := d.short()
+	if !ok {
 		return d.append(to)
 	}
+	n, places := short.digits, short.places
 	for places > 0 && n%10 == 0 {
 		n, places = n/10, places-1
 	}
@@ -93,55 +99,39 @@ var errBarFields = errors.New("want time,open,high,low,close,volume")
 // readBar reads what append writes into a bar. Its errors name the field where one is
 // to blame; what is in the bar then means nothing.
 func readBar(text string, p *period, b *Bar) error {
-	when, rest, _ := strings.Cut(text, ",")
-	seconds, err := strconv.ParseUint(when, 10, 64)
-	if len(when) != 10 || err != nil {
+	if b.quick(text, p) {
+		return nil
+	}
+	fields := strings.Split(text, ",")
+	seconds, err := strconv.ParseUint(fields[0], 10, 64)
+	switch {
+	case len(fields[0]) != 10 || err != nil:
 		return &elementError{name: "time", err: errors.New("want ten digits of seconds since 1970")}
+	case len(fields) != len(barFields):
+		return errBarFields
 	}
 	b.Time = unixUTC(int64(seconds))
-	numbers := [...]*Decimal{&b.Open, &b.High, &b.Low, &b.Close, &b.Volume}
-	var absent [len(numbers)]bool
-	for i, to := range numbers {
-		if i > 0 {
-			if rest == "" {
-				return errBarFields
-			}
-			rest = rest[1:] // the comma
+	for i, to := range b.numbers() {
+		name, text := barFields[1+i], fields[1+i]
+		switch {
+		case text != "":
+			*to, err = ParseDecimal(text)
+		case name == "open" || name == "volume":
+			err = errMissing
 		}
-		left, quick := readNumber(rest, to)
-		if !quick {
-			var text string
-			text, left = rest, ""
-			if end := strings.IndexByte(rest, ','); end >= 0 {
-				text, left = rest[:end], rest[end:]
-			}
-			if absent[i] = text == ""; !absent[i] {
-				if *to, err = ParseDecimal(text); err != nil {
-					return &elementError{name: barFields[1+i], err: err}
-				}
-			}
+		if err != nil {
+			return &elementError{name: name, err: err}
 		}
-		rest = left
 	}
-	switch {
-	case rest != "":
-		return errBarFields
-	case absent[0]:
-		return &elementError{name: "open", err: errMissing}
-	case absent[4]:
-		return &elementError{name: "volume", err: errMissing}
-	}
-	if absent[3] {
+	if fields[4] == "" {
 		b.Close = b.Open
 	}
-	if absent[1] || absent[2] {
-		higher, lower := b.ends()
-		if absent[1] {
-			b.High = *higher
-		}
-		if absent[2] {
-			b.Low = *lower
-		}
+	higher, lower := b.ends()
+	if fields[2] == "" {
+		b.High = *higher
+	}
+	if fields[3] == "" {
+		b.Low = *lower
 	}
 	// What no write takes was not written by one: never let it look right.
 	if name, err := b.invalid(p); err != nil {
@@ -150,31 +140,111 @@ func readBar(text string, p *period, b *Bar) error {
 	return nil
 }
 
-// readNumber reads the number that a text begins with, up to a comma or its end, and
-// returns what is left. It knows digits and a point, which is what nearly all are
-// made of, and reports false for the rest.
-func readNumber(s string, to *Decimal) (left string, quick bool) {
-	n, at, point := uint64(0), 0, -1
-	for ; at < len(s) && s[at] != ','; at++ {
-		switch c := s[at]; {
-		case c >= '0' && c <= '9' && n < math.MaxUint64/100:
-			n = 10*n + uint64(c-'0')
-		case c == '.' && point < 0 && at > 0:
-			point = at
-		default:
-			return "", false
+// quick reads a bar whose numbers are short, as nearly all are: a listing has tens of
+// thousands. It reports false for all others, and if anything is wrong.
+func (b *Bar) quick(text string, p *period) bool {
+	const comma = 10
+	if len(text) <= comma || text[comma] != ',' {
+		return false
+	}
+	seconds, left, ok := takeNumber(text)
+	if !ok || seconds.places > 0 || left != text[comma:] || !p.aligned(int64(seconds.digits)) {
+		return false
+	}
+	var n [5]shortNumber
+	for i := range n {
+		if left == "" {
+			return false
+		}
+		if n[i], left, ok = takeNumber(left[1:]); !ok {
+			return false
 		}
 	}
-	places := 0
+	open, high, low, closed := &n[0], &n[1], &n[2], &n[3]
+	if left != "" || open.absent || n[4].absent {
+		return false
+	}
+	if closed.absent {
+		*closed = *open
+	}
+	top, bottom := *open, *closed
+	if open.compare(*closed) < 0 {
+		top, bottom = bottom, top
+	}
+	if high.absent {
+		*high = top
+	}
+	if low.absent {
+		*low = bottom
+	}
+	if low.digits == 0 || low.compare(bottom) > 0 || high.compare(top) < 0 {
+		return false
+	}
+	b.Time = unixUTC(int64(seconds.digits))
+	for i, to := range b.numbers() {
+		to.d, _ = udecimal.NewFromHiLo(false, 0, n[i].digits, n[i].places) // less than 19 places always fit
+	}
+	return true
+}
+
+// numbers are the numbers of a bar, in the order of its text.
+func (b *Bar) numbers() [5]*Decimal {
+	return [...]*Decimal{&b.Open, &b.High, &b.Low, &b.Close, &b.Volume}
+}
+
+// shortNumber is a number whose digits, of which as many as places are behind the
+// point, fit a uint64, as those of nearly all prices do.
+type shortNumber struct {
+	digits uint64
+	places uint8
+	absent bool
+}
+
+// short returns the number as a shortNumber; false if it is none, or negative.
+func (d Decimal) short() (n shortNumber, ok bool) {
+	negative, high, low, places, ok := d.d.ToHiLo()
+	return shortNumber{digits: low, places: places}, ok && !negative && high == 0
+}
+
+// compare returns -1, 0 or 1 as n is less than, equal to or greater than o.
+func (n shortNumber) compare(o shortNumber) int {
+	for ; n.places < o.places; n.places++ {
+		if n.digits > math.MaxUint64/10 {
+			return 1
+		}
+		n.digits *= 10
+	}
+	for ; o.places < n.places; o.places++ {
+		if o.digits > math.MaxUint64/10 {
+			return -1
+		}
+		o.digits *= 10
+	}
+	return cmp.Compare(n.digits, o.digits)
+}
+
+// maxShort is how many characters a short number has at most: their digits fit.
+const maxShort = 19
+
+// takeNumber takes the number off that a text begins with, up to a comma or its end. It
+// reports false for what has other characters than digits and a point, or too many.
+func takeNumber(s string) (n shortNumber, left string, ok bool) {
+	at, point := 0, -1
+	for ; at < len(s) && s[at] != ','; at++ {
+		switch c := s[at]; {
+		case c >= '0' && c <= '9':
+			n.digits = 10*n.digits + uint64(c-'0')
+		case c == '.' && point < 0:
+			point = at
+		default:
+			return n, s, false
+		}
+	}
+	n.absent = at == 0
 	if point >= 0 {
-		places = at - point - 1
+		n.places = uint8(at - point - 1)
 	}
-	if at == 0 || point == at-1 || places > MaxDecimalPlaces {
-		return "", false
-	}
-	d, err := udecimal.NewFromHiLo(false, 0, n, uint8(places))
-	to.d = d
-	return s[at:], err == nil
+	return n, s[at:], at <= maxShort && (point < 0 || point > 0 && n.places > 0)
 }
 
 // corruptBar says what is wrong with the element of a list.

@@ -11,19 +11,23 @@ import (
 	"time"
 )
 
-// ReadBars reads bars from CSV: a first line that names the columns, in any order,
-// then a bar a line. It knows the columns timestamp (or time, or date), open, high,
+// ReadBars reads bars of a timeframe from CSV: a first line that names the columns, in
+// any order, then a bar a line. It knows the columns timestamp (or time, or date), open, high,
 // low, close and volume, and leaves others aside. Times are RFC 3339 or seconds since
 // 1970, prices exact decimals.
 //
-// A line that is malformed yields its error, an [ErrInvalid] that names line and
-// field, with the zero Bar, and the reading goes on; if nothing further can be read,
-// that error is the last element. Whether bars fit a timeframe is for who takes them
-// to tell: [Bar.Validate].
+// A line that is malformed, or is no bar of the timeframe, see [Bar.Validate], yields
+// its error, an [ErrInvalid] that names line and field, with the zero Bar, and the
+// reading goes on; if nothing further can be read, that error is the last element.
 //
-//	for bar, err := range fulloncache.ReadBars(file) { … }
-func ReadBars(r io.Reader) iter.Seq2[Bar, error] {
+//	for bar, err := range fulloncache.ReadBars(file, "1m") { … }
+func ReadBars(r io.Reader, timeframe Timeframe) iter.Seq2[Bar, error] {
 	return func(yield func(Bar, error) bool) {
+		p, err := timeframe.period()
+		if err != nil {
+			yield(Bar{}, err)
+			return
+		}
 		in := csv.NewReader(r)
 		in.ReuseRecord, in.FieldsPerRecord, in.TrimLeadingSpace = true, -1, true
 		head, err := in.Read()
@@ -49,7 +53,7 @@ func ReadBars(r io.Reader) iter.Seq2[Bar, error] {
 			var b Bar
 			if err != nil {
 				err = csvError(err)
-			} else if b, err = parseBar(record, columns); err != nil {
+			} else if b, err = parseBar(record, columns, &p); err != nil {
 				line, _ := in.FieldPos(0)
 				b, err = Bar{}, fmt.Errorf("%w: line %d: %w", ErrInvalid, line, err)
 			}
@@ -96,7 +100,7 @@ func barColumns(head []string) (columns [len(barFields)]int, err error) {
 	return columns, nil
 }
 
-func parseBar(record []string, columns [len(barFields)]int) (b Bar, err error) {
+func parseBar(record []string, columns [len(barFields)]int, p *period) (b Bar, err error) {
 	numbers := [...]*Decimal{&b.Open, &b.High, &b.Low, &b.Close, &b.Volume}
 	for i, at := range columns {
 		field := barFields[i]
@@ -112,6 +116,9 @@ func parseBar(record []string, columns [len(barFields)]int) (b Bar, err error) {
 		if err != nil {
 			return b, fmt.Errorf("%s: %w", field, err)
 		}
+	}
+	if name, err := b.invalid(p); err != nil {
+		return b, fmt.Errorf("%s %w", name, err)
 	}
 	return b, nil
 }

@@ -270,7 +270,7 @@ func TestResampleRefuses(t *testing.T) {
 
 // read collects what ReadBars yields.
 func readBars(r io.Reader) (bars []fulloncache.Bar, errs []error) {
-	for b, err := range fulloncache.ReadBars(r) {
+	for b, err := range fulloncache.ReadBars(r, "1m") {
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -316,6 +316,9 @@ func TestReadBars(t *testing.T) {
 		"1640991660,1,2,NaN,1,0":   "low",
 		"1640991660,1,2,1,1e999,0": "close",
 		"1640991660,1,2,1,1":       "volume: missing",
+		"1640991661,1,2,1,1,0":     "time 2021-12-31T23:01:01Z: want when a bar of 1m opens",
+		"1640991660123,1,2,1,1,0":  "time",
+		"1640991660,1,2,3,1,0":     "high 2: want at least the low, 3",
 		`1640991660,1,2,1,1,"0`:    "line 3",
 		`1640991660,1,2,1,1,0"`:    "line 3",
 	} {
@@ -337,7 +340,10 @@ func TestReadBars(t *testing.T) {
 	if len(errs) != 1 || !errors.Is(errs[0], broken) {
 		t.Errorf("got %v", errs)
 	}
-	for range fulloncache.ReadBars(strings.NewReader("time,open,high,low,close,volume\n" + good + good)) {
+	for _, err := range fulloncache.ReadBars(strings.NewReader("time,open,high,low,close,volume\n"), "1x") {
+		wantErr(t, err, fulloncache.ErrInvalid, "timeframe")
+	}
+	for range fulloncache.ReadBars(strings.NewReader("time,open,high,low,close,volume\n"+good+good), "1m") {
 		break
 	}
 }
@@ -356,8 +362,8 @@ func FuzzReadBars(f *testing.F) {
 			t.Errorf("%d bars and %d errors of %q", len(bars), len(errs), text)
 		}
 		for _, b := range bars {
-			if b.Time.Location() != time.UTC {
-				t.Errorf("%v is not UTC", b.Time)
+			if err := b.Validate("1m"); err != nil || b.Time.Location() != time.UTC {
+				t.Errorf("%v is no bar (%v)", b, err)
 			}
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -25,7 +26,7 @@ import (
 //	for u, err := range c.OHLCV.Stream(ctx, minutes) { … } // or follow
 //	hours, err := fulloncache.Resample(bars, "1m", "1h")
 //
-// A series holds [Config].OHLCVCap bars, or as many as [Keep] says; the oldest go
+// A series holds [Config].OHLCVCap bars, or as many as [Keep] or [KeepAll] say; the oldest go
 // first.
 //
 // Reads return [ErrNotFound] if there is no such series and [ErrUnavailable] if
@@ -97,8 +98,11 @@ func (c *OHLCVCache) blame(ctx context.Context, s *barSeries, err error) error {
 		typedKey{c.keys.BarRev(s.Exchange), "string"}, typedKey{c.keys.BarExchanges(), "set"})
 }
 
-// AppendOption says how bars are appended. See [Keep].
-type AppendOption struct{ keep int }
+// AppendOption says how bars are appended. See [Keep] and [KeepAll].
+type AppendOption struct {
+	keep int
+	all  bool
+}
 
 // maxBars is how many bars a series can be told to hold.
 const maxBars = 100_000_000
@@ -106,6 +110,10 @@ const maxBars = 100_000_000
 // Keep makes the series hold up to n bars from now on, whoever appends to it,
 // instead of [Config].OHLCVCap. It is from 1 to 100,000,000.
 func Keep(n int) AppendOption { return AppendOption{keep: n} }
+
+// KeepAll drops nothing: where the bars do not fit, the series holds as many as it
+// has then from now on, whoever appends to it.
+func KeepAll() AppendOption { return AppendOption{all: true} }
 
 // Appended is what became of the bars that were appended.
 type Appended struct {
@@ -152,19 +160,21 @@ func (c *OHLCVCache) Append(ctx context.Context, series Series, bars []Bar, opts
 	}
 	keep := ""
 	for _, o := range opts {
-		if o.keep < 1 || o.keep > maxBars {
+		switch {
+		case o.all:
+			keep = "all"
+		case o.keep < 1 || o.keep > maxBars:
 			return done, fmt.Errorf("%w: keep %d bars: want from 1 to %d", ErrInvalid, o.keep, maxBars)
+		default:
+			keep = strconv.Itoa(o.keep)
 		}
-		keep = strconv.Itoa(o.keep)
 	}
 	c.exchanges.renew(s.Exchange)
 	order, errs := s.sorted(bars)
 	for many := range slices.Chunk(order, callsOfBars*batchBars) {
 		parts := slices.Collect(slices.Chunk(many, batchBars))
 		calls := make([]kv.ScriptCall, len(parts))
-		for i, part := range parts {
-			calls[i] = c.appendCall(s, bars, part, keep)
-		}
+		atOnce(len(parts), func(i int) { calls[i] = c.appendCall(s, bars, parts[i], keep) })
 		for i, reply := range c.kv.RunMulti(ctx, kv.BarsAppend, calls) {
 			part, err := c.appendResult(ctx, s, len(parts[i]), reply)
 			done.Added += part.Added
@@ -302,11 +312,11 @@ func (c *OHLCVCache) latest(ctx context.Context, s *barSeries, n int) ([]Bar, er
 		return nil, err
 	}
 	length, _ := replies[1].Msg.AsInt64()
-	elements, err := replies[2].Msg.ToArray()
-	if err == nil && len(elements) == 0 {
+	elements, _ := replies[2].Msg.ToArray() // LRANGE answers nothing else
+	if len(elements) == 0 {
 		return nil, s.absent()
 	}
-	return s.read(int(length)-len(elements), elements, err)
+	return s.read(int(length)-len(elements), elements)
 }
 
 // holder returns ErrNotFound if the series' key is another symbol's.
@@ -326,22 +336,37 @@ func (c *OHLCVCache) holder(s *barSeries, entry kv.Reply) error {
 
 // read reads the elements of the series' list from an index on: the bars, and a
 // CorruptError for each that is none.
-func (s *barSeries) read(index int, elements []rueidis.RedisMessage, err error) ([]Bar, error) {
-	if err != nil {
-		return nil, &CorruptError{Key: s.key, Err: err}
-	}
+func (s *barSeries) read(index int, elements []rueidis.RedisMessage) ([]Bar, error) {
 	bars := make([]Bar, len(elements))
-	var bad []error
-	n := 0
-	for i := range elements {
-		text, _ := elements[i].ToString()
-		if err := readBar(text, &s.period, &bars[n]); err != nil {
-			bad = append(bad, corruptBar(s.key, index+i, text, err))
-			continue
+	bad := make([][]error, (len(elements)+barsAtOnce-1)/barsAtOnce) // by part
+	atOnce(len(bad), func(part int) {
+		for i := part * barsAtOnce; i < min((part+1)*barsAtOnce, len(elements)); i++ {
+			text, _ := elements[i].ToString()
+			if err := readBar(text, &s.period, &bars[i]); err != nil {
+				bars[i] = Bar{}
+				bad[part] = append(bad[part], corruptBar(s.key, index+i, text, err))
+			}
 		}
-		n++
+	})
+	if err := errors.Join(slices.Concat(bad...)...); err != nil {
+		return slices.DeleteFunc(bars, func(b Bar) bool { return b.Time.IsZero() }), err
 	}
-	return bars[:n], errors.Join(bad...)
+	return bars, nil
+}
+
+// barsAtOnce is how many bars are read or written by one goroutine.
+const barsAtOnce = 1000
+
+// atOnce calls f for each of the parts of some work, at the same time.
+func atOnce(parts int, f func(part int)) {
+	var wg sync.WaitGroup
+	for part := 1; part < parts; part++ {
+		wg.Go(func() { f(part) })
+	}
+	if parts > 0 {
+		f(0)
+	}
+	wg.Wait()
 }
 
 // Range returns the bars of a series that open from one time on and before another,
@@ -375,8 +400,8 @@ func (c *OHLCVCache) between(ctx context.Context, s *barSeries, from, to time.Ti
 		return nil, s.holds(holder)
 	}
 	first, _ := parts[1].AsInt64()
-	elements, err := parts[2].ToArray()
-	return s.read(int(first), elements, err)
+	elements, _ := parts[2].ToArray() // as LRANGE answers
+	return s.read(int(first), elements)
 }
 
 // barBound is a bound of a span as bars are sorted: the first second that is not
@@ -461,10 +486,7 @@ func (c *OHLCVCache) Series(ctx context.Context, exchange string) (list []Series
 	if err != nil {
 		return nil, redisError(key, err)
 	}
-	entries, err := reply.AsStrMap()
-	if err != nil {
-		return nil, &CorruptError{Key: key, Err: err}
-	}
+	entries, _ := reply.AsStrMap() // HGETALL answers nothing else
 	var bad []error
 	lengths := make(map[Series]int64, len(entries))
 	for name, text := range entries {

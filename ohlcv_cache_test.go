@@ -187,7 +187,12 @@ func TestBarsCap(t *testing.T) {
 		s.bars(c, minutes, barsOf(0, 900))
 		s.append(c, minutes, []fulloncache.Bar{barOf(899, 0)}, fulloncache.Appended{Unchanged: 1, Dropped: 895}, fulloncache.Keep(5))
 		s.bars(c, minutes, barsOf(895, 900))
-		// One that is made anew has none.
+		// It can be told to grow with what it is given.
+		s.append(c, minutes, barsOf(890, 895), fulloncache.Appended{Added: 5}, fulloncache.KeepAll())
+		s.append(c, minutes, barsOf(895, 900), fulloncache.Appended{Unchanged: 5}, fulloncache.KeepAll())
+		s.append(c, minutes, barsOf(900, 902), fulloncache.Appended{Added: 2, Dropped: 2})
+		s.bars(c, minutes, barsOf(892, 902))
+		// One that is made anew has none, unless it needs one.
 		must(s, c.OHLCV.Delete(s.ctx, minutes))
 		s.append(c, minutes, barsOf(0, 12), fulloncache.Appended{Added: 12, Dropped: 2})
 		for _, n := range []int{0, -1, 100_000_001} {

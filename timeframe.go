@@ -130,7 +130,12 @@ func (p *period) opens(number int64) int64 {
 }
 
 // aligned reports whether a bar opens at a moment.
-func (p *period) aligned(at int64) bool { return p.opens(p.number(at)) == at }
+func (p *period) aligned(at int64) bool {
+	if p.months == 0 {
+		return (at-p.origin)%p.seconds == 0
+	}
+	return p.opens(p.number(at)) == at
+}
 
 // divides reports whether every bar of the other timeframe is made of whole bars
 // of this one.

@@ -90,6 +90,10 @@ var benchmarks = []struct {
 	{"heartbeats", heartbeats},
 	{"apply-trade", applyTrade},
 	{"position", positionGet},
+	{"bars-append", withBars(10_000, barsAppend)},
+	{"bars-latest", withBars(10_000, barsLatest)},
+	{"bars-tail", withBars(barLoad, barsTail)},
+	{"bars-load", withBars(barLoad, barsLoad)},
 }
 
 // setOne: one caller stores and publishes a tick.

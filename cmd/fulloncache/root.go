@@ -82,6 +82,7 @@ standard error with exit code 1; mistakes in the call exit with 2.`,
 		a.tradeCommand(),
 		a.processCommand(), a.errorCommand(),
 		a.botCommand(),
+		a.ohlcvCommand(),
 	)
 	mistakesAreUsage(root)
 	return root

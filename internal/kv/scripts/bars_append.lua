@@ -8,7 +8,7 @@
 -- KEYS[3]   its revision                     string
 -- KEYS[4]   the index of exchanges           set; only where it shares the slot
 -- ARGV[1]   cap, unless the series has one of its own
--- ARGV[2]   its own cap from now on; "" leaves it
+-- ARGV[2]   its own cap from now on; "" leaves it, "all" makes it as large as it takes
 -- ARGV[3]   symbol
 -- ARGV[4]   the series' name in the index
 -- ARGV[5]   PUBLISH or SPUBLISH
@@ -48,7 +48,7 @@ if holder ~= symbol then
   end
   cap = nil
 end
-if ARGV[2] ~= '' then
+if tonumber(ARGV[2]) then
   cap = tonumber(ARGV[2])
 end
 
@@ -103,7 +103,7 @@ end
 if KEYS[4] then
   redis.call('SADD', KEYS[4], ARGV[8])
 end
-if added + replaced == 0 and holder == symbol and ARGV[2] == '' then
+if added + replaced == 0 and holder == symbol and not tonumber(ARGV[2]) then
   return {1, 0, 0, 0, 0}
 end
 
@@ -151,6 +151,9 @@ else
 end
 
 length = length + added
+if ARGV[2] == 'all' and length > (cap or tonumber(ARGV[1])) then
+  cap = length
+end
 local dropped = math.max(length - (cap or tonumber(ARGV[1])), 0)
 if dropped > 0 then
   redis.call('LTRIM', list, dropped, -1)
