@@ -530,7 +530,7 @@ func TestTradesPopCancelledLosesNothing(t *testing.T) {
 				dice := rand.New(rand.NewPCG(2, uint64(p)))
 				for ctx.Err() == nil {
 					short, cancel := context.WithTimeout(ctx, time.Duration(dice.IntN(2000))*time.Microsecond)
-					u, err := mine.Trades.PopUser(short, 7, "kraken", time.Second)
+					u, err := mine.Trades.PopUser(short, 7, "kraken", time.Minute)
 					cancel()
 					switch {
 					case err == nil:
