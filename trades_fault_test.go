@@ -502,11 +502,11 @@ func TestTradesPopOutlastsTheSocketTimeout(t *testing.T) {
 	t.Parallel()
 	ctx := testenv.Context(t)
 	srv := testenv.Redis(t)
-	c := open(t, fulloncache.Config{URL: srv.URL(), KeyPrefix: testenv.Prefix(t), SocketTimeout: 200 * time.Millisecond})
+	c := open(t, fulloncache.Config{URL: srv.URL(), KeyPrefix: testenv.Prefix(t), SocketTimeout: time.Second})
 	start := time.Now()
-	_, err := c.Trades.PopUser(ctx, 7, "kraken", 800*time.Millisecond)
+	_, err := c.Trades.PopUser(ctx, 7, "kraken", 1500*time.Millisecond)
 	wantErr(t, err, fulloncache.ErrNotFound)
-	if took := time.Since(start); took < 800*time.Millisecond {
+	if took := time.Since(start); took < 1500*time.Millisecond {
 		t.Errorf("it waited %s", took)
 	}
 }
