@@ -7,8 +7,11 @@ import (
 )
 
 // encode writes the trade as Redis holds it: a line of JSON.
-func (t *Trade) encode() string {
-	o := jsonObject{make([]byte, 0, 320)}
+func (t *Trade) encode() string { return string(t.appendJSON(nil)) }
+
+// appendJSON is encode to the end of an empty buffer.
+func (t *Trade) appendJSON(b []byte) []byte {
+	o := jsonObject{b}
 	o.text("exchange", t.Exchange, true)
 	o.text("symbol", t.Symbol, true)
 	o.whole("trade_id", t.ID, false)
@@ -26,7 +29,7 @@ func (t *Trade) encode() string {
 		o.decimal(n.name, *n.value)
 	}
 	o.moment("time", t.Time)
-	return o.String()
+	return append(o.b, '}')
 }
 
 // decodeTrade reads what encode writes, and any other JSON of the same. Its

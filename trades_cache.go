@@ -174,9 +174,10 @@ func (c *TradesCache) Push(ctx context.Context, trade Trade, opts ...PushOption)
 }
 
 // PushMany appends trades as [TradesCache.Push] does, those of a market in the
-// order given. 500 are appended at once, atomically, and 2,000 a round trip. If
-// some fail, it returns a [BatchError] with the error of each; those of other
-// markets, and what came after them, may have been appended.
+// order given. Those of a market are appended 500 at a time, atomically; up to a
+// thousand take one round trip, and some thousand more another. If some fail, it
+// returns a [BatchError] with the error of each; those of other markets, and what
+// came after them, may have been appended.
 func (c *TradesCache) PushMany(ctx context.Context, trades []Trade, opts ...PushOption) (pushed Pushed, err error) {
 	call := c.begin(ctx, "trades.push_many", Market{})
 	defer func() { call.end(ctx, err) }()
@@ -206,8 +207,9 @@ func (c *TradesCache) PushManyUser(ctx context.Context, trades []Trade, opts ...
 const (
 	// batchTrades is how many trades one call of the script appends at most.
 	batchTrades = 500
-	// callsOfTrades is how many of its calls are sent at once: half a megabyte.
-	callsOfTrades = 4
+	// tradesAtOnce is how many trades are sent at once at most: a megabyte. The
+	// first ones are fewer, so that the server need not wait for long.
+	tradesAtOnce, tradesAtFirst = 4000, 1000
 )
 
 // push appends trades to the lists of their markets, or of their users, and
@@ -227,6 +229,44 @@ func (c *TradesCache) push(ctx context.Context, trades []Trade, users bool, opts
 		}
 		return pushed, errs
 	}
+	calls := c.pushCalls(trades, users, errs)
+	// While the server takes some, the next are written.
+	var sent []pushCall
+	replies := make(chan []kv.Reply)
+	await := func() {
+		if sent != nil {
+			for i, reply := range <-replies {
+				c.pushResult(ctx, sent[i], reply, &pushed, errs)
+			}
+		}
+	}
+	for most := tradesAtFirst; len(calls) > 0; most = min(2*most, tradesAtOnce) {
+		var some []pushCall
+		some, calls = cutCalls(calls, most)
+		scripts := make([]kv.ScriptCall, len(some))
+		for i, call := range some {
+			scripts[i] = c.pushScript(call, trades, how)
+			scripts[i].Whole = call.split && (i == 0 || some[i-1].list != call.list)
+		}
+		await()
+		sent = some
+		go func() { replies <- c.kv.RunMulti(ctx, kv.TradesPush, scripts) }()
+	}
+	await()
+	return pushed, errs
+}
+
+// pushCall is a call of the script trades_push: trades, by their indexes, of a
+// list, which are all for that list unless they are split.
+type pushCall struct {
+	list   *tradeList
+	trades []int
+	split  bool
+}
+
+// pushCalls sorts trades by their lists; what is wrong with those that cannot be
+// pushed goes to errs.
+func (c *TradesCache) pushCalls(trades []Trade, users bool, errs []error) (calls []pushCall) {
 	type listID struct {
 		market Market
 		user   int64
@@ -259,42 +299,22 @@ func (c *TradesCache) push(ctx context.Context, trades []Trade, users bool, opts
 		}
 		parts[at] = append(parts[at], i)
 	}
-	var calls []pushCall
 	for at, list := range lists {
 		for some := range slices.Chunk(parts[at], batchTrades) {
 			calls = append(calls, pushCall{list, some, len(some) < len(parts[at])})
 		}
 	}
-	// While the server takes some, the next are written.
-	var sent []pushCall
-	replies := make(chan []kv.Reply)
-	await := func() {
-		if sent != nil {
-			for i, reply := range <-replies {
-				c.pushResult(ctx, sent[i], reply, &pushed, errs)
-			}
-		}
-	}
-	for some := range slices.Chunk(calls, callsOfTrades) {
-		scripts := make([]kv.ScriptCall, len(some))
-		for i, call := range some {
-			scripts[i] = c.pushScript(call, trades, how)
-			scripts[i].Whole = call.split && (i == 0 || some[i-1].list != call.list)
-		}
-		await()
-		sent = some
-		go func() { replies <- c.kv.RunMulti(ctx, kv.TradesPush, scripts) }()
-	}
-	await()
-	return pushed, errs
+	return calls
 }
 
-// pushCall is a call of the script trades_push: trades, by their indexes, of a
-// list, which are all for that list unless they are split.
-type pushCall struct {
-	list   *tradeList
-	trades []int
-	split  bool
+// cutCalls cuts the first calls off that push so many trades at most.
+func cutCalls(calls []pushCall, most int) (first, rest []pushCall) {
+	n := 0
+	for n < len(calls) && len(calls[n].trades) <= most {
+		most -= len(calls[n].trades)
+		n++
+	}
+	return calls[:n], calls[n:]
 }
 
 func (c *TradesCache) pushScript(call pushCall, trades []Trade, how PushOption) kv.ScriptCall {
@@ -317,8 +337,10 @@ func (c *TradesCache) pushScript(call pushCall, trades []Trade, how PushOption) 
 			args = append(args, l.memberOf(&trades[i]))
 		}
 	}
+	line := make([]byte, 0, 512)
 	for _, i := range call.trades {
-		args = append(args, trades[i].encode())
+		line = trades[i].appendJSON(line[:0])
+		args = append(args, string(line))
 	}
 	return kv.ScriptCall{Keys: names, Args: args}
 }
