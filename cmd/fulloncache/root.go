@@ -78,6 +78,7 @@ standard error with exit code 1; mistakes in the call exit with 2.`,
 		a.pingCommand(), a.healthCommand(), a.keysCommand(), a.versionCommand(), a.configCommand(),
 		a.tickCommand(), a.replayCommand(), a.demoCommand(),
 		a.databaseCommand(), a.exchangeCommand(), a.symbolCommand(),
+		a.orderCommand(),
 	)
 	mistakesAreUsage(root)
 	return root

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -91,43 +89,10 @@ func (a *app) tickList() *cobra.Command {
 	return cmd
 }
 
-// printTicks prints what can be read, reports what cannot, and fails if there was
-// such a thing.
 func (a *app) printTicks(ticks iter.Seq2[fulloncache.Tick, error]) error {
-	table := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	row := func(cells ...string) error {
-		_, err := fmt.Fprintln(table, strings.Join(cells, "\t"))
-		return err
-	}
-	if !a.json {
-		if err := row("EXCHANGE", "SYMBOL", "PRICE", "BID", "ASK", "LAST", "VOLUME", "AGE"); err != nil {
-			return err
-		}
-	}
-	bad := 0
-	for t, err := range ticks {
-		if err != nil {
-			bad++
-			a.warn(err)
-			continue
-		}
-		if a.json {
-			if err := a.print(t, ""); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := row(t.Exchange, t.Symbol, t.Price.String(), dash(t.Bid), dash(t.Ask), dash(t.Last), dash(t.Volume), age(t)); err != nil {
-			return err
-		}
-	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	if bad > 0 {
-		return fmt.Errorf("%d ticks could not be listed", bad)
-	}
-	return nil
+	return printAll(a, "ticks", []string{"EXCHANGE", "SYMBOL", "PRICE", "BID", "ASK", "LAST", "VOLUME", "AGE"}, ticks, func(t fulloncache.Tick) []string {
+		return []string{t.Exchange, t.Symbol, t.Price.String(), dash(t.Bid), dash(t.Ask), dash(t.Last), dash(t.Volume), age(t)}
+	})
 }
 
 func dash(d fulloncache.NullDecimal) string {
