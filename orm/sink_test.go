@@ -21,7 +21,7 @@ func TestOrdersFromTheQueueAreStored(t *testing.T) {
 	b := newBook(t, "postgres")
 	n := 300
 	if testenv.Soak() {
-		n = 20_000
+		n = 3000
 	}
 	proxy := testenv.NewProxy(t, testenv.Postgres(t).Addr())
 	db := open(t, proxy.DSN(t, b.dsn))
