@@ -40,6 +40,50 @@ func benchOrder(exchange string, n int) fulloncache.Order {
 	}
 }
 
+// handOrder is an order as a careful user would write it for encoding/json: numbers
+// are text.
+type handOrder struct {
+	Exchange      string    `json:"exchange"`
+	Symbol        string    `json:"symbol"`
+	ID            string    `json:"order_id"`
+	BotID         int64     `json:"bot_id"`
+	UserID        int64     `json:"uid"`
+	ExchangeID    int64     `json:"ex_id"`
+	CatExchangeID int64     `json:"cat_ex_id"`
+	Type          string    `json:"order_type"`
+	Side          string    `json:"side"`
+	Volume        string    `json:"volume"`
+	Price         string    `json:"price"`
+	Tick          string    `json:"tick"`
+	Status        string    `json:"status"`
+	Command       string    `json:"command"`
+	Reason        string    `json:"reason"`
+	Time          time.Time `json:"time"`
+}
+
+// handBody is such an order as it is queued.
+func handBody(n int) (id, body string, err error) {
+	o := handOrder{
+		Exchange: "kraken", Symbol: "BTC/USD", ID: "bot-17-" + strconv.Itoa(n), BotID: 17, UserID: 123, ExchangeID: 12, CatExchangeID: 1,
+		Type: "limit", Side: "buy", Volume: "1834.20491733", Price: "67123.45", Tick: "67123.4",
+		Status: "new", Command: "spread", Reason: "signal 42", Time: time.Now(),
+	}
+	text, err := json.Marshal(o)
+	return o.ID, string(text), err
+}
+
+// readHand reads it.
+func readHand(body []byte) error {
+	var o handOrder
+	if err := json.Unmarshal(body, &o); err != nil {
+		return err
+	}
+	if o.ID == "" {
+		return errors.New("an order without an id")
+	}
+	return nil
+}
+
 // flow is one way to hand orders on.
 type flow struct {
 	name   string
