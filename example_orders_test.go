@@ -129,3 +129,91 @@ func ExampleOrdersCache_Watch() {
 	// new
 	// closed
 }
+
+func ExampleOrdersCache_Consume() {
+	ctx, stop := context.WithCancel(context.Background())
+	c, end := try()
+	defer end()
+	// The bots. What is submitted twice, because nobody knows whether it arrived, is
+	// delivered once.
+	report(c.Orders.Submit(ctx, order("bot-1", 0)))
+	report(c.Orders.Submit(ctx, order("bot-1", 0)))
+	report(c.Orders.SubmitMany(ctx, []fulloncache.Order{order("bot-2", 1), order("bot-3", 2)}))
+	stats, err := c.Orders.QueueStats(ctx, "kraken")
+	fmt.Println(stats.Length, err)
+
+	// Who executes them, mostly several processes. What one does not acknowledge,
+	// another gets.
+	busy := errors.New("the exchange is busy")
+	err = c.Orders.Consume(ctx, fulloncache.ConsumeOptions{Exchange: "kraken", Concurrency: 1}, func(ctx context.Context, d *fulloncache.OrderDelivery) error {
+		fmt.Println(d.Order.ID, d.Order.Side, d.Order.Volume, "delivery", d.Number)
+		switch {
+		case d.Order.ID == "bot-1":
+			report(d.Extend(ctx)) // this takes long
+			return d.Ack(ctx)
+		case d.Order.ID == "bot-2":
+			return d.Reject(ctx, "insufficient funds")
+		case d.Number == 1:
+			return d.Nak(ctx, time.Millisecond, busy)
+		}
+		stop()
+		return nil // acknowledges it
+	})
+	fmt.Println(err)
+	// Output:
+	// 3 <nil>
+	// bot-1 buy 0.5 delivery 1
+	// bot-2 buy 0.5 delivery 1
+	// bot-3 buy 0.5 delivery 1
+	// bot-3 buy 0.5 delivery 2
+	// <nil>
+}
+
+func ExampleOrdersCache_DeadOrders() {
+	ctx, stop := context.WithCancel(context.Background())
+	c, end := try()
+	defer end()
+	report(c.Orders.SubmitMany(ctx, []fulloncache.Order{order("bot-1", 0), order("bot-2", 1)}))
+	handled := 0
+	report(c.Orders.Consume(ctx, fulloncache.ConsumeOptions{Exchange: "kraken", Concurrency: 1}, func(ctx context.Context, d *fulloncache.OrderDelivery) error {
+		if handled++; handled == 2 {
+			stop()
+		}
+		return d.Reject(ctx, "insufficient funds")
+	}))
+	ctx = context.Background()
+	var dead []string
+	for d, err := range c.Orders.DeadOrders(ctx, "kraken") {
+		fmt.Println(d.OrderID, d.Order.Volume, d.Deliveries, d.Reason, err)
+		dead = append(dead, d.DeadID)
+	}
+	// The first one is tried again, as if it were new; the other one is given up.
+	moved, err := c.Orders.RequeueDead(ctx, "kraken", dead[0])
+	fmt.Println(moved, err)
+	purged, err := c.Orders.PurgeDead(ctx, "kraken", dead[1])
+	fmt.Println(purged, err)
+	stats, err := c.Orders.QueueStats(ctx, "kraken")
+	fmt.Println(stats.Length, stats.Dead, err)
+	// Output:
+	// bot-1 0.5 1 insufficient funds <nil>
+	// bot-2 0.5 1 insufficient funds <nil>
+	// 1 <nil>
+	// 1 <nil>
+	// 1 0 <nil>
+}
+
+func ExampleWaitReplicas() {
+	ctx := context.Background()
+	c, end := try()
+	defer end()
+	// A server without replicas cannot confirm that a failover will not lose it. The
+	// order is there, and submitting it again is safe.
+	err := c.Orders.Submit(ctx, order("bot-1", 0), fulloncache.WaitReplicas(1))
+	fmt.Println(errors.Is(err, fulloncache.ErrUncertain))
+	// An order under a lease that is not held is refused.
+	err = c.Orders.Submit(ctx, order("bot-2", 0), fulloncache.UnderLease(7))
+	fmt.Println(errors.Is(err, fulloncache.ErrLeaseLost))
+	// Output:
+	// true
+	// true
+}

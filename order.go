@@ -233,6 +233,17 @@ func (o Order) Validate() error {
 	return err
 }
 
+// namedOrder makes the text that names an order in an error: that takes longer
+// than all checks.
+type namedOrder struct{ *Order }
+
+func (o namedOrder) String() string {
+	if o.ID == "" || len(o.ID) > maxOrderID {
+		return "order " + o.Market.String()
+	}
+	return "order " + o.Market.String() + " " + printable(o.ID)
+}
+
 // invalid is what Validate returns, and the name of the field.
 func (o *Order) invalid() (name string, err error) {
 	if err := validName("exchange", o.Exchange); err != nil {
@@ -241,10 +252,10 @@ func (o *Order) invalid() (name string, err error) {
 	if err := validName("symbol", o.Symbol); err != nil {
 		return "symbol", err
 	}
-	if err := validRef("order "+o.Market.String(), "order_id", o.ID, true); err != nil {
+	what := namedOrder{o}
+	if err := validRef(what, "order_id", o.ID, true); err != nil {
 		return "order_id", err
 	}
-	what := "order " + o.Market.String() + " " + printable(o.ID)
 	if err := validRef(what, "ex_order_id", o.ExOrderID, false); err != nil {
 		return "ex_order_id", err
 	}
@@ -253,7 +264,7 @@ func (o *Order) invalid() (name string, err error) {
 			return id.name, fmt.Errorf("%s: %w", what, err)
 		}
 	}
-	for _, text := range []struct{ name, value string }{
+	for _, text := range [...]struct{ name, value string }{
 		{"exchange", o.Exchange}, {"symbol", o.Symbol}, {"order_type", o.Type}, {"command", o.Command}, {"reason", o.Reason},
 	} {
 		if err := validText(what, text.name, text.value); err != nil {
@@ -273,8 +284,8 @@ func (o *Order) invalid() (name string, err error) {
 		return "volume", fmt.Errorf("%w: %s: volume %s: want more than 0", ErrInvalid, what, o.Volume)
 	}
 	for _, n := range o.numbers() {
-		if err := notNegative(what, []field{n}); err != nil {
-			return n.name, err
+		if n.value.Valid && n.value.Decimal.Sign() < 0 {
+			return n.name, fmt.Errorf("%w: %s: %s %s: want at least 0", ErrInvalid, what, n.name, *n.value)
 		}
 	}
 	if err := validTime(what, o.Time); err != nil {

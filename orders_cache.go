@@ -18,17 +18,25 @@ import (
 	"github.com/fullon/fulloncache/internal/queue"
 )
 
-// OrdersCache holds the orders of all bots as they are now, and queues of ids of
-// orders to execute.
+// OrdersCache holds the orders of all bots as they are now, and hands them to who
+// executes them.
 //
-//	err := c.Orders.Save(ctx, order)                     // the bot that made it
-//	err = c.Orders.PushOpenOrder(ctx, "spot", order.ID)
+//	err := c.Orders.Save(ctx, order)   // the bot that made it
+//	err = c.Orders.Submit(ctx, order)
 //
-//	id, err := c.Orders.PopOpenOrder(ctx, "spot", time.Minute) // who executes it
-//	order, err := c.Orders.Get(ctx, "kraken", id)
-//	order, err = c.Orders.Update(ctx, fulloncache.Order{
-//		Market: order.Market, ID: id, Status: fulloncache.OrderOpen, ExOrderID: "OX-1", Time: t,
-//	})
+//	err := c.Orders.Consume(ctx, fulloncache.ConsumeOptions{Exchange: "kraken"}, // who executes it
+//		func(ctx context.Context, d *fulloncache.OrderDelivery) error {
+//			exID, t, err := place(ctx, d.Order)
+//			if err != nil {
+//				return err // it is delivered again
+//			}
+//			_, err = c.Orders.Update(ctx, fulloncache.Order{
+//				Market: d.Order.Market, ID: d.Order.ID, Status: fulloncache.OrderOpen, ExOrderID: exID, Time: t,
+//			})
+//			return err // nil acknowledges it
+//		})
+//
+// # What is said about an order
 //
 // What is said about an order arrives late, twice and in any order; what is
 // stored only goes forward, each time decided by the server in one step:
@@ -48,6 +56,35 @@ import (
 //
 // Cancelled orders go after [Config].TTLOrder, others that are final after
 // [Config].TTLOrderFinal, each counted from the last write to that order.
+//
+// # What a queue of orders promises
+//
+// An order that [OrdersCache.Submit] has accepted is handled at least once, or is
+// a dead letter, whoever dies: the bot, the consumer, the network. It is handled
+// twice only after a fault, or if its handler takes longer than
+// [ConsumeOptions].Visibility: make the handler's work safe to repeat, by the
+// order's ID ([OrderDelivery].Number tells that it may have been done). What can
+// cost an order is the server:
+//
+//   - Restarted without appendonly it has forgotten all; with "appendfsync
+//     everysec" the last second or two before a crash. With "appendfsync always"
+//     nothing.
+//   - After a failover the new master lacks what the old one had not sent: the
+//     last moments, and more if the replica was behind. An order that was accepted
+//     with [WaitReplicas] is not among it, if it is one of those replicas that
+//     takes over.
+//   - A server that evicts keys can evict a queue: set maxmemory-policy to
+//     noeviction ([BaseCache.Health] tells it).
+//   - Acknowledgements that are lost in this way make orders be handled again.
+//   - With [Config].OrderQueueDisplace the oldest orders of a full queue become
+//     dead letters, and of more dead letters than [Config].OrderQueueDeadCap the
+//     oldest go: each time an [Event], and a report to the global error queue.
+//
+// To lose nothing: appendonly with appendfsync always, noeviction, WaitReplicas
+// with the number of all replicas, and submit again until there is no error.
+//
+// The simple queues, [OrdersCache.PushOpenOrder] and [OrdersCache.PopOpenOrder],
+// hand ids on, once: of what was popped nobody knows any more.
 type OrdersCache struct {
 	*observer
 	kv        *kv.Client

@@ -83,6 +83,7 @@ standard error with exit code 1; mistakes in the call exit with 2.`,
 		a.processCommand(), a.errorCommand(),
 		a.botCommand(),
 		a.ohlcvCommand(),
+		a.orderCommand(),
 	)
 	mistakesAreUsage(root)
 	return root

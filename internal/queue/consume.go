@@ -470,11 +470,15 @@ func (c *consumer) ahead() int {
 func (c *consumer) free() int { return c.opt.Concurrency + c.ahead() - len(c.ready) - c.running }
 
 // awaitRoom waits until enough can be read to be worth a call, and returns how
-// much; 0 when ctx has ended. What is due again goes first.
-func (c *consumer) awaitRoom(ctx context.Context) int {
-	for {
+// much; 0 when ctx has ended. What is due again goes first. There is a backlog if
+// the last read left something behind.
+func (c *consumer) awaitRoom(ctx context.Context, backlog bool) int {
+	var linger <-chan time.Time
+	for lingered := false; ; {
 		c.mu.Lock()
 		free, ahead := c.free(), c.ahead()
+		quick := !backlog && c.mean < time.Millisecond && !lingered
+		handling := len(c.ready)+c.running > 0
 		unsettled := 4 * (c.opt.Concurrency + ahead)
 		if c.q.opt.Ordered {
 			unsettled += blocked
@@ -487,14 +491,25 @@ func (c *consumer) awaitRoom(ctx context.Context) int {
 			return 0
 		}
 		if free >= max(1, ahead/2) {
-			return free
+			// Who handles more than comes reads when what it had is settled: more has
+			// come meanwhile, and a call is given more of it. It does not wait for long.
+			if !quick || !handling && !c.settler.busy() {
+				return free
+			}
+			if linger == nil {
+				linger = time.After(longestLinger)
+			}
 		}
 		select {
 		case <-c.room:
+		case <-linger:
+			lingered = true
 		case <-ctx.Done():
 		}
 	}
 }
+
+const longestLinger = 2 * time.Millisecond
 
 // awaitClaimRoom waits until there is use for a message that is due again, and
 // returns for how many; 0 when ctx has ended.
@@ -524,7 +539,7 @@ func (c *consumer) read(ctx context.Context) {
 	// Busy: the last read left something behind, so that the next need not wait.
 	busy, recover, made := false, false, false
 	for {
-		n := c.awaitRoom(ctx)
+		n := c.awaitRoom(ctx, busy)
 		if n == 0 {
 			return
 		}

@@ -297,7 +297,7 @@ func (c *consumer) readPartitions(ctx context.Context) {
 	t := trier{c: c}
 	var audited time.Time
 	for woken := false; ; {
-		n := c.awaitRoom(ctx)
+		n := c.awaitRoom(ctx, true)
 		if n == 0 {
 			return
 		}

@@ -31,8 +31,16 @@ type settler struct {
 
 	mu      sync.Mutex
 	waiting []*settlement
+	asking  bool // a call is under way
 	closed  bool
 	wake    chan struct{}
+}
+
+// busy reports whether something is to be settled.
+func (s *settler) busy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asking || len(s.waiting) > 0
 }
 
 func (s *settler) add(list ...*settlement) {
@@ -74,7 +82,7 @@ func (s *settler) run(ctx context.Context) {
 	for {
 		s.mu.Lock()
 		list, closed := s.waiting, s.closed
-		s.waiting = nil
+		s.waiting, s.asking = nil, len(list) > 0
 		s.mu.Unlock()
 		if len(list) == 0 {
 			if closed {
@@ -88,13 +96,14 @@ func (s *settler) run(ctx context.Context) {
 			continue
 		}
 		failed, err := s.settle(ctx, list)
+		s.mu.Lock()
+		s.waiting, s.asking = append(failed, s.waiting...), false
+		s.mu.Unlock()
+		signal(s.c.room)
 		if len(failed) == 0 {
 			pause = shortestPause
 			continue
 		}
-		s.mu.Lock()
-		s.waiting = append(failed, s.waiting...)
-		s.mu.Unlock()
 		s.c.q.opt.OnEvent(SettleFailed, s.c.name, err)
 		select {
 		case <-time.After(pause):

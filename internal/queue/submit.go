@@ -159,11 +159,10 @@ func (q *Queue) submission(messages []Message, f *Fence) kv.ScriptCall {
 	args := append(make([]string, 0, 9+4*len(messages)), strconv.Itoa(len(q.streams)), strconv.Itoa(q.opt.Cap), policy,
 		strconv.Itoa(q.opt.DeadCap), micros(q.opt.Window), group, token, symbol, q.usage())
 	for _, m := range messages {
-		stream := "1"
+		args = append(args, m.ID, m.Body)
 		if q.opt.Ordered {
-			stream = strconv.Itoa(PartitionOf(m.Key) + 1)
+			args = append(args, strconv.Itoa(PartitionOf(m.Key)+1), m.Key)
 		}
-		args = append(args, stream, m.ID, m.Key, m.Body)
 	}
 	return kv.ScriptCall{Keys: names, Args: args}
 }

@@ -17,8 +17,8 @@
 -- ARGV[7]    the lease's token, or ""
 -- ARGV[8]    the lease's symbol
 -- ARGV[9]    how the caller uses the queue
--- ARGV[10…]  four for each message: its stream, from 1; id; key ("" where there are
---            no partitions); body
+-- ARGV[10…]  for each message its id and body; where there are partitions also which,
+--            from 1, and its key
 -- Returns    {dead letters that gave way, messages displaced, for each message 1
 --            added, 2 added before, 3 refused: full}
 --            or {-1, the token of the lease, or "" if nobody has it}
@@ -93,9 +93,9 @@ local function displace()
   return true
 end
 
-local results, ends = {}, string.format('%.0f', now + window)
-for first = 10, #ARGV, 4 do
-  local number, id, key, body = ARGV[first], ARGV[first + 1], ARGV[first + 2], ARGV[first + 3]
+local results, added, ends = {}, false, string.format('%.0f', now + window)
+for first = 10, #ARGV, streams > 1 and 4 or 2 do
+  local id, body = ARGV[first], ARGV[first + 1]
   local result = 1
   if redis.call('ZADD', KEYS[1], 'NX', ends, id) == 0 then
     if tonumber(redis.call('ZSCORE', KEYS[1], id)) > now then
@@ -109,21 +109,29 @@ for first = 10, #ARGV, 4 do
     result = 3
   end
   if result == 1 then
-    if key == '' then
-      redis.call('XADD', KEYS[3 + number], '*', 'id', id, 'body', body)
+    if streams == 1 then
+      redis.call('XADD', KEYS[4], '*', 'id', id, 'body', body)
     else
-      redis.call('XADD', KEYS[3 + number], '*', 'id', id, 'key', key, 'body', body)
+      redis.call('XADD', KEYS[3 + ARGV[first + 2]], '*', 'id', id, 'key', ARGV[first + 3], 'body', body)
     end
-    length = length + 1
+    length, added = length + 1, true
   end
   results[#results + 1] = result
 end
 
--- More than come are forgotten, so that the set shrinks, but few at a time.
-local over = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now), 'LIMIT', 0, math.min(2 * #results + 8, 2000))
-if #over > 0 then
-  redis.call('ZREM', KEYS[1], unpack(over))
+-- More than come are forgotten, so that the set shrinks, but few at a time; of
+-- calls with few messages one in eight does it for the others.
+if #results > 50 or now % 8 == 0 then
+  local many = math.min(16 * #results + 64, 2000)
+  local over = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now), 'LIMIT', 0, many)
+  if #over > 0 then
+    redis.call('ZREM', KEYS[1], unpack(over))
+  end
 end
--- It is also the write that replicas confirm when nothing was added.
-redis.call('PEXPIRE', KEYS[1], math.max(redis.call('PTTL', KEYS[1]), math.ceil(window / 1000)))
+-- A bit more than is needed is not written each time; but if nothing was added, it
+-- is the write that replicas confirm.
+local left, ttl = redis.call('PTTL', KEYS[1]), math.ceil(window / 1000)
+if left < ttl or not added then
+  redis.call('PEXPIRE', KEYS[1], math.max(left, ttl + math.ceil(ttl / 8)))
+end
 return {dropped, displaced, unpack(results)}
