@@ -233,7 +233,7 @@ func (c *TradesCache) push(ctx context.Context, trades []Trade, users bool, opts
 	// While the server takes some, the next are written.
 	var sent []pushCall
 	replies := make(chan []kv.Reply)
-	await := func() {
+	collect := func() {
 		if sent != nil {
 			for i, reply := range <-replies {
 				c.pushResult(ctx, sent[i], reply, &pushed, errs)
@@ -248,11 +248,11 @@ func (c *TradesCache) push(ctx context.Context, trades []Trade, users bool, opts
 			scripts[i] = c.pushScript(call, trades, how)
 			scripts[i].Whole = call.split && (i == 0 || some[i-1].list != call.list)
 		}
-		await()
+		collect()
 		sent = some
 		go func() { replies <- c.kv.RunMulti(ctx, kv.TradesPush, scripts) }()
 	}
-	await()
+	collect()
 	return pushed, errs
 }
 
