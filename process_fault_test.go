@@ -430,7 +430,7 @@ func TestFaultProcessesServerRestartsEmpty(t *testing.T) {
 	}
 	for range rounds {
 		srv := testenv.NewRedis(t)
-		f := newFaultyProcesses(t, srv, slices.Repeat([]time.Duration{beatEvery}, 4)...)
+		f := newFaultyProcesses(t, srv, beatEvery, beatEvery, 2*beatEvery, 2*beatEvery)
 		watcher := open(t, fulloncache.Config{URL: srv.URL(), FeedHeartbeat: heartbeat, SocketTimeout: time.Second, BreakerCooldown: 20 * time.Millisecond})
 		w := tell(t, watcher)
 		w.await(f.started(f.handles...))
