@@ -2,6 +2,7 @@ package fulloncache_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -180,17 +181,41 @@ func every(ctx context.Context, t *testing.T, c *fulloncache.Client) map[string]
 		"ExchangeCache.PushWSError":      {fulloncache.WSError{Exchange: "kraken", Message: "message"}},
 		"ExchangeCache.Update":           {fulloncache.Exchange{ID: 1, UserID: 1, CatExchangeID: 1, Name: "name"}},
 		"ExchangeCache.UpdateCatalogue":  {fulloncache.CatExchange{ID: 1, Name: "kraken"}},
+		"BotCache.Acquire":               {btc, "bot_1", fulloncache.LeaseOptions{}},
+		"BotCache.AcquireWait":           {btc, "bot_1", fulloncache.LeaseOptions{}},
+		"BotCache.Block":                 {btc, "bot_1", fulloncache.BlockOptions{}},
+		"BotCache.Blocks":                {"kraken"},
+		"BotCache.Bot":                   {"bot_1"},
+		"BotCache.Bots":                  {},
+		"BotCache.DeleteAll":             {},
+		"BotCache.DeleteBot":             {"bot_1"},
+		"BotCache.IsBlocked":             {btc},
+		"BotCache.IsOpeningPosition":     {btc},
+		"BotCache.MarkOpeningPosition":   {btc, "bot_1", fulloncache.BlockOptions{}},
+		"BotCache.OpeningPositions":      {"kraken"},
+		"BotCache.Unblock":               {btc, "bot_1", fulloncache.UnblockOptions{}},
+		"BotCache.UnmarkOpeningPosition": {btc, "bot_1", fulloncache.UnblockOptions{}},
+		"BotCache.UpdateBot":             {"bot_1", map[string]json.RawMessage{"feed": []byte("{}")}},
+		"BotCache.Validate":              {btc, int64(1)},
+		"BotCache.Watch":                 {},
 		"OrdersCache.ByExOrderID":        {"kraken", "OX-1"},
+		"OrdersCache.Consume":            {fulloncache.ConsumeOptions{Exchange: "kraken"}, fulloncache.OrderHandler(nobody)},
+		"OrdersCache.DeadOrders":         {"kraken"},
 		"OrdersCache.Delete":             {"kraken", "1"},
 		"OrdersCache.Get":                {"kraken", "1"},
 		"OrdersCache.List":               {"kraken"},
 		"OrdersCache.Open":               {"kraken"},
 		"OrdersCache.PeekOpenOrders":     {"spot", 1},
 		"OrdersCache.PopOpenOrder":       {"spot", wait},
+		"OrdersCache.PurgeDead":          {"kraken", "1-0"},
 		"OrdersCache.PushOpenOrder":      {"spot", "1"},
 		"OrdersCache.QueueLength":        {"spot"},
+		"OrdersCache.QueueStats":         {"kraken"},
+		"OrdersCache.RequeueDead":        {"kraken", "1-0"},
 		"OrdersCache.Save":               {orderAt("1", 0)},
 		"OrdersCache.Status":             {"kraken", "1"},
+		"OrdersCache.Submit":             {orderAt("1", 0)},
+		"OrdersCache.SubmitMany":         {[]fulloncache.Order{orderAt("1", 0)}},
 		"OrdersCache.Update":             {orderAt("1", 0)},
 		"OrdersCache.Watch":              {"kraken"},
 		"ProcessCache.Active":            {fulloncache.ProcessFilter{}},
@@ -284,7 +309,7 @@ func every(ctx context.Context, t *testing.T, c *fulloncache.Client) map[string]
 		"TradesCache.UserStatuses":       {},
 	}
 	got := make(map[string]error)
-	for _, cache := range []any{c.Base, c.Exchanges, c.Orders, c.Symbols, c.Ticks, c.Trades, c.Accounts, c.Processes} {
+	for _, cache := range []any{c.Base, c.Exchanges, c.Orders, c.Symbols, c.Ticks, c.Trades, c.Accounts, c.Processes, c.Bots} {
 		v := reflect.ValueOf(cache)
 		for i := range v.NumMethod() {
 			method := v.Type().Method(i)
@@ -351,6 +376,14 @@ func outcome(ctx context.Context, t *testing.T, name string, out []reflect.Value
 		return firstError(first)
 	case iter.Seq2[fulloncache.ProcessEvent, error]:
 		return firstError(first)
+	case iter.Seq2[fulloncache.DeadOrder, error]:
+		return firstError(first)
+	case iter.Seq2[fulloncache.Block, error]:
+		return firstError(first)
+	case iter.Seq2[fulloncache.BotStatus, error]:
+		return firstError(first)
+	case iter.Seq2[fulloncache.BotUpdate, error]:
+		return firstError(first)
 	case <-chan fulloncache.UpdateOrErr:
 		select {
 		case u, ok := <-first:
@@ -381,6 +414,9 @@ func firstError[T any](seq iter.Seq2[T, error]) error {
 	}
 	return errEnded
 }
+
+// nobody handles no order.
+func nobody(context.Context, *fulloncache.OrderDelivery) error { return errors.New("it was handled") }
 
 // contextual knows precisions only for contexts that live. Rounding asks it and
 // no server.
@@ -416,7 +452,8 @@ func TestCancelledContextsAndClosedClientsEverywhere(t *testing.T) {
 	check(cancelled, context.Canceled, map[string]error{
 		"AccountCache.WatchPositions": errEnded, "OrdersCache.Watch": errEnded, "TradesCache.Stream": errEnded, "TickCache.Stream": errEnded, "TickCache.StreamExchange": errEnded,
 		"TickCache.Subscribe": errEnded, "TickCache.SubscribeExchange": errEnded,
-		"ProcessCache.Watch": errEnded,
+		"ProcessCache.Watch": errEnded, "BotCache.Watch": errEnded,
+		"OrdersCache.Consume": nil, // to be stopped is no error
 	})
 	if tick, err := c.Ticks.Get(testenv.Context(t), btc); err != nil || !tick.Price.Equal(dec("1")) {
 		t.Errorf("calls with an ended context did something: %v, %v", tick, err)

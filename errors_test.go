@@ -13,11 +13,13 @@ import (
 
 var sentinels = []error{
 	fulloncache.ErrNotFound, fulloncache.ErrStale, fulloncache.ErrOutdated, fulloncache.ErrDuplicate, fulloncache.ErrForeignKey, fulloncache.ErrUnavailable,
-	fulloncache.ErrCorrupt, fulloncache.ErrInvalid, fulloncache.ErrUnsupported, fulloncache.ErrClosed,
+	fulloncache.ErrCorrupt, fulloncache.ErrInvalid, fulloncache.ErrUnsupported, fulloncache.ErrClosed, fulloncache.ErrQueueFull,
+	fulloncache.ErrUncertain, fulloncache.ErrBlocked, fulloncache.ErrLeaseLost, fulloncache.ErrFinal,
 }
 
 func TestErrorDetails(t *testing.T) {
 	t.Parallel()
+	since := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for _, c := range []struct {
 		err   error
 		text  string
@@ -79,6 +81,16 @@ func TestErrorDetails(t *testing.T) {
 			text:  `database unavailable: load "symbols:a\n:X": unexpected EOF`,
 			is:    fulloncache.ErrUnavailable,
 			cause: io.ErrUnexpectedEOF,
+		},
+		{
+			err:  &fulloncache.BlockedError{Market: btc, Holder: "bot\n1", Since: since, Until: since.Add(time.Minute)},
+			text: `blocked: kraken BTC/USD is held by bot "bot\n1" since 2026-01-02T03:04:05.000000000Z, until 2026-01-02T03:05:05.000000000Z`,
+			is:   fulloncache.ErrBlocked,
+		},
+		{
+			err:  &fulloncache.BlockedError{Market: btc, Holder: "bot_1", Since: since, Until: since.Add(time.Minute), Next: true},
+			text: "blocked: kraken BTC/USD is promised to bot bot_1 since 2026-01-02T03:04:05.000000000Z, until 2026-01-02T03:05:05.000000000Z",
+			is:   fulloncache.ErrBlocked,
 		},
 	} {
 		if got := c.err.Error(); got != c.text {
