@@ -120,16 +120,23 @@ func (o *Order) encode() string {
 // decodeOrder reads what encode writes, and any other JSON of the same. Its errors
 // name the field where one is to blame.
 func decodeOrder(text string) (o Order, err error) {
+	if err := o.decode(text); err != nil {
+		return Order{}, err
+	}
+	return o, nil
+}
+
+func (o *Order) decode(text string) error {
 	if !o.quick(text) {
-		o = Order{}
+		*o = Order{}
 		var fields map[string]json.RawMessage
 		if err := json.Unmarshal([]byte(text), &fields); err != nil {
-			return Order{}, err
+			return err
 		}
 		for name, value := range fields {
 			if to := o.field(name); to != nil {
 				if err := json.Unmarshal(value, to); err != nil {
-					return Order{}, &elementError{name: name, err: err}
+					return &elementError{name: name, err: err}
 				}
 			}
 		}
@@ -137,9 +144,9 @@ func decodeOrder(text string) (o Order, err error) {
 	o.Time = o.Time.UTC()
 	// What no submit takes was not submitted: never let it look right.
 	if name, err := o.invalid(); err != nil {
-		return Order{}, &elementError{name: name, err: err}
+		return &elementError{name: name, err: err}
 	}
-	return o, nil
+	return nil
 }
 
 // quick reads what encode writes; it reports false for everything else.

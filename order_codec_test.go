@@ -274,11 +274,15 @@ func TestQueuedOrderRefuses(t *testing.T) {
 	t.Parallel()
 	o := goodOrder().Order
 	good := queue.Message{ID: o.ID, Key: o.Symbol, Body: o.encode()}
-	if got, err := queuedOrder(o.Exchange, good); err != nil || !got.Equal(Order{
+	var given OrderDelivery
+	if err := given.read(o.Exchange, good); err != nil {
+		t.Fatal(err)
+	}
+	if !given.Order.Equal(Order{
 		Market: o.Market, ID: o.ID, ExOrderID: o.ExOrderID, RecordID: 1, Type: o.Type, Side: o.Side, Volume: o.Volume,
 		FinalVolume: o.FinalVolume, Price: o.Price, Futures: true, Status: o.Status, Time: o.Time,
 	}) {
-		t.Fatalf("got %+v, %v", got, err)
+		t.Fatalf("got %+v", given.Order)
 	}
 	for want, spoil := range map[string]func(m *queue.Message){
 		`order_id "o-1" under the id "x"`:     func(m *queue.Message) { m.ID = "x" },
@@ -288,8 +292,8 @@ func TestQueuedOrderRefuses(t *testing.T) {
 	} {
 		m := good
 		spoil(&m)
-		if got, err := queuedOrder(o.Exchange, m); err == nil || !strings.Contains(err.Error(), want) || !got.Equal(Order{}) {
-			t.Errorf("got %+v, %v, want one that mentions %s", got, err, want)
+		if err := given.read(o.Exchange, m); err == nil || !strings.Contains(err.Error(), want) || !given.Order.Equal(Order{}) {
+			t.Errorf("got %+v, %v, want one that mentions %s", given.Order, err, want)
 		}
 	}
 }

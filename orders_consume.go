@@ -141,28 +141,34 @@ func (c *OrdersCache) Consume(ctx context.Context, opts ConsumeOptions, handler 
 
 // handle gives a delivery to a handler, or what is no order to the dead letters.
 func (c *OrdersCache) handle(ctx context.Context, exchange string, d *queue.Delivery, handler OrderHandler) (err error) {
-	o, err := queuedOrder(exchange, d.Message)
-	call := c.begin(ctx, "orders.handle", o.Market)
+	given := &OrderDelivery{Number: d.Number, Token: d.Token, c: c, d: d}
+	malformed := given.read(exchange, d.Message)
+	call := c.begin(ctx, "orders.handle", given.Order.Market)
 	defer func() { call.end(ctx, err) }()
-	if err != nil {
-		return d.Reject(ctx, "malformed: "+err.Error())
+	if malformed != nil {
+		return d.Reject(ctx, "malformed: "+malformed.Error())
 	}
-	return handler(ctx, &OrderDelivery{Order: o, Number: d.Number, Token: d.Token, c: c, d: d})
+	return handler(ctx, given)
 }
 
-// queuedOrder reads the order of a message, and refuses one that cannot have been
+// read reads the order of a message, and refuses one that cannot have been
 // submitted like this.
-func queuedOrder(exchange string, m queue.Message) (Order, error) {
-	o, err := decodeOrder(m.Body)
-	switch {
+func (d *OrderDelivery) read(exchange string, m queue.Message) (err error) {
+	defer func() {
+		if err != nil {
+			d.Order = Order{}
+		}
+	}()
+	o := &d.Order
+	switch err := o.decode(m.Body); {
 	case err != nil:
-		return Order{}, err
+		return err
 	case o.Exchange != exchange:
-		return Order{}, fmt.Errorf("exchange %q in the queue of %q", o.Exchange, exchange)
+		return fmt.Errorf("exchange %q in the queue of %q", o.Exchange, exchange)
 	case o.ID != m.ID:
-		return Order{}, fmt.Errorf("order_id %q under the id %q", o.ID, m.ID)
+		return fmt.Errorf("order_id %q under the id %q", o.ID, m.ID)
 	case m.Key != "" && m.Key != o.Symbol:
-		return Order{}, fmt.Errorf("symbol %q under the key %q", o.Symbol, m.Key)
+		return fmt.Errorf("symbol %q under the key %q", o.Symbol, m.Key)
 	}
-	return o, nil
+	return nil
 }

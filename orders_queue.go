@@ -45,7 +45,10 @@ func UnderLease(token int64) SubmitOption { return SubmitOption{leased: true, to
 func (c *OrdersCache) Submit(ctx context.Context, order Order, opts ...SubmitOption) (err error) {
 	call := c.begin(ctx, "orders.submit", order.Market)
 	defer func() { call.end(ctx, err) }()
-	return c.submit(ctx, []Order{order}, opts)[0]
+	if err := order.Validate(); err != nil {
+		return err
+	}
+	return c.submit(ctx, []*Order{&order}, demanded(opts))[0]
 }
 
 // SubmitMany submits orders as [OrdersCache.Submit] does, each by itself, those of
@@ -55,19 +58,7 @@ func (c *OrdersCache) Submit(ctx context.Context, order Order, opts ...SubmitOpt
 func (c *OrdersCache) SubmitMany(ctx context.Context, orders []Order, opts ...SubmitOption) (err error) {
 	call := c.begin(ctx, "orders.submit_many", Market{})
 	defer func() { call.end(ctx, err) }()
-	return batchError(c.submit(ctx, orders, opts))
-}
-
-// submit returns the error of each order.
-func (c *OrdersCache) submit(ctx context.Context, orders []Order, opts []SubmitOption) []error {
-	how := SubmitOption{}
-	for _, o := range opts {
-		if o.leased {
-			how.leased, how.token = true, o.token
-		} else {
-			how.replicas = o.replicas
-		}
-	}
+	how := demanded(opts)
 	errs := make([]error, len(orders))
 	var exchanges []string
 	indexes := make(map[string][]int, 1) // of orders, by exchange
@@ -86,30 +77,54 @@ func (c *OrdersCache) submit(ctx context.Context, orders []Order, opts []SubmitO
 	}
 	for _, exchange := range exchanges {
 		at := indexes[exchange]
-		messages := make([]queue.Message, len(at))
+		list := make([]*Order, len(at))
 		for i, n := range at {
-			o := &orders[n]
-			messages[i] = queue.Message{ID: o.ID, Body: o.encode()}
-			if c.queueOptions.Ordered {
-				messages[i].Key = o.Symbol
-			}
+			list[i] = &orders[n]
 		}
-		demands := queue.Demands{WaitReplicas: how.replicas}
-		if how.leased {
-			demands.Fence = &queue.Fence{
-				Key: c.keys.Block(exchange, orders[0].Symbol), Symbol: orders[0].Symbol, Token: strconv.FormatInt(how.token, 10),
-			}
+		for i, err := range c.submit(ctx, list, how) {
+			errs[at[i]] = err
 		}
-		q, err := c.queue(exchange)
-		var results []queue.Result
-		if err == nil {
-			results, err = q.SubmitMany(ctx, messages, demands)
+	}
+	return batchError(errs)
+}
+
+// demanded is what all options demand together.
+func demanded(opts []SubmitOption) (how SubmitOption) {
+	for _, o := range opts {
+		if o.leased {
+			how.leased, how.token = true, o.token
+		} else {
+			how.replicas = o.replicas
 		}
-		err = queueError(err)
-		for i, n := range at {
-			if errs[n] = err; len(results) > 0 && results[i].Err != nil {
-				errs[n] = fmt.Errorf("order %s %s: %w: it holds %d orders", orders[n].Market, printable(orders[n].ID), queueError(results[i].Err), c.queueOptions.Cap)
-			}
+	}
+	return how
+}
+
+// submit submits valid orders of one exchange, under a lease of one market, and
+// returns the error of each.
+func (c *OrdersCache) submit(ctx context.Context, orders []*Order, how SubmitOption) []error {
+	messages := make([]queue.Message, len(orders))
+	for i, o := range orders {
+		messages[i] = queue.Message{ID: o.ID, Body: o.encode()}
+		if c.queueOptions.Ordered {
+			messages[i].Key = o.Symbol
+		}
+	}
+	market := orders[0].Market
+	demands := queue.Demands{WaitReplicas: how.replicas}
+	if how.leased {
+		demands.Fence = &queue.Fence{Key: c.keys.Block(market.Exchange, market.Symbol), Symbol: market.Symbol, Token: how.token}
+	}
+	q, err := c.queue(market.Exchange)
+	var results []queue.Result
+	if err == nil {
+		results, err = q.SubmitMany(ctx, messages, demands)
+	}
+	err = queueError(err)
+	errs := make([]error, len(orders))
+	for i, o := range orders {
+		if errs[i] = err; len(results) > 0 && results[i].Err != nil {
+			errs[i] = fmt.Errorf("order %s %s: %w: it holds %d orders", o.Market, printable(o.ID), queueError(results[i].Err), c.queueOptions.Cap)
 		}
 	}
 	return errs
@@ -134,6 +149,9 @@ func (c *OrdersCache) queue(exchange string) (*queue.Queue, error) {
 
 // queueError is the public form of an error of the engine.
 func queueError(err error) error {
+	if err == nil {
+		return nil
+	}
 	var uncertain *queue.UncertainError
 	var corrupt *queue.CorruptError
 	switch {

@@ -90,7 +90,7 @@ type script struct {
 // in-process server cannot parse the "#!lua" line, which makes a real one
 // refuse undeclared keys of another slot.
 func loadScripts(inProcess bool) map[Script]script {
-	include := regexp.MustCompile(`(?m)^-- @include (\w+)\n`)
+	include := regexp.MustCompile(`(?m)^ *-- @include (\w+)\n`)
 	scripts := make(map[Script]script)
 	files, err := fs.Glob(scriptFiles, "scripts/*.lua")
 	must(err)

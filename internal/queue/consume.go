@@ -75,6 +75,7 @@ type consumer struct {
 	claimRoom chan struct{} // tells the claimer of an unordered queue, buffered
 	due       chan struct{} // tells the claimer that something is due earlier, buffered
 	leasing   chan struct{} // tells who renews leases, buffered
+	linger    *time.Timer   // the reader's
 	failure   chan error    // what ends it, buffered
 
 	mu       sync.Mutex
@@ -119,6 +120,8 @@ func (q *Queue) Consume(ctx context.Context, opt ConsumeOptions, handler Handler
 		held: make(map[*Delivery]struct{}), parts: make(map[int]*partition), lapsed: make(map[int]string), astray: make(map[int]int),
 	}
 	c.work.L = &c.mu
+	c.linger = time.NewTimer(longestLinger)
+	c.linger.Stop()
 	c.settler = settler{c: c, wake: make(chan struct{}, 1)}
 	return c.run(ctx)
 }
@@ -473,8 +476,9 @@ func (c *consumer) free() int { return c.opt.Concurrency + c.ahead() - len(c.rea
 // much; 0 when ctx has ended. What is due again goes first. There is a backlog if
 // the last read left something behind.
 func (c *consumer) awaitRoom(ctx context.Context, backlog bool) int {
-	var linger <-chan time.Time
-	for lingered := false; ; {
+	lingering, lingered := false, false
+	defer c.linger.Stop()
+	for {
 		c.mu.Lock()
 		free, ahead := c.free(), c.ahead()
 		quick := !backlog && c.mean < time.Millisecond && !lingered
@@ -496,13 +500,14 @@ func (c *consumer) awaitRoom(ctx context.Context, backlog bool) int {
 			if !quick || !handling && !c.settler.busy() {
 				return free
 			}
-			if linger == nil {
-				linger = time.After(longestLinger)
+			if !lingering {
+				lingering = true
+				c.linger.Reset(longestLinger)
 			}
 		}
 		select {
 		case <-c.room:
-		case <-linger:
+		case <-c.linger.C:
 			lingered = true
 		case <-ctx.Done():
 		}

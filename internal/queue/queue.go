@@ -107,6 +107,9 @@ type Queue struct {
 	opt     Options
 	streams []string // one, or one per partition
 
+	submitKeys []string // of the script queue_submit, but for a lease
+	submitArgs [4]string
+
 	confirming confirmer
 }
 
@@ -139,6 +142,12 @@ func New(db *kv.Client, names keys.Queue, opt Options) (*Queue, error) {
 			q.streams[i] = names.Partition(i)
 		}
 	}
+	displace := ""
+	if opt.Displace {
+		displace = strconv.Itoa(opt.DeadCap) + " " + group
+	}
+	q.submitKeys = append([]string{names.Seen(), names.Use(), names.Dead()}, q.streams...)
+	q.submitArgs = [4]string{q.usage(), strconv.Itoa(opt.Cap), micros(opt.Window), displace}
 	q.confirming.q, q.confirming.linger = q, 10*time.Second
 	return q, nil
 }

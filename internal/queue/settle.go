@@ -121,16 +121,20 @@ type batch struct {
 	acks bool
 }
 
-// settle sends what is to be settled and returns what failed, and why.
-func (s *settler) settle(ctx context.Context, list []*settlement) (failed []*settlement, why error) {
-	var acks, others [][]*settlement
+func batchOf(one *settlement) batch { return batch{one.d.part, one.op == 'A'} }
+
+// batches parts what is to be settled among script calls.
+func batches(list []*settlement) (acks, others [][]*settlement) {
+	if len(list) == 0 {
+		return nil, nil
+	}
+	first := batchOf(list[0])
+	if first.acks && len(list) <= most && !slices.ContainsFunc(list, func(one *settlement) bool { return one.alone || batchOf(one) != first }) {
+		return [][]*settlement{list}, nil // as nearly always: it need not cost much
+	}
 	open := map[batch]int{} // where the batch under way is
 	for _, one := range list {
-		if s.c.isLost(one.d) {
-			s.c.outcome(one, ErrLost, 0)
-			continue
-		}
-		b, batches := batch{one.d.part, one.op == 'A'}, &others
+		b, batches := batchOf(one), &others
 		if b.acks {
 			batches = &acks
 		}
@@ -145,10 +149,26 @@ func (s *settler) settle(ctx context.Context, list []*settlement) (failed []*set
 			delete(open, b)
 		}
 	}
-	for _, script := range []struct {
+	return acks, others
+}
+
+// settle sends what is to be settled and returns what failed, and why.
+func (s *settler) settle(ctx context.Context, list []*settlement) (failed []*settlement, why error) {
+	list = slices.DeleteFunc(list, func(one *settlement) bool {
+		lost := s.c.isLost(one.d)
+		if lost {
+			s.c.outcome(one, ErrLost, 0)
+		}
+		return lost
+	})
+	acks, others := batches(list)
+	for _, script := range [...]struct {
 		name    kv.Script
 		batches [][]*settlement
 	}{{kv.QueueAck, acks}, {kv.QueueSettle, others}} {
+		if len(script.batches) == 0 {
+			continue
+		}
 		calls := make([]kv.ScriptCall, len(script.batches))
 		now := time.Now()
 		for i, list := range script.batches {

@@ -29,7 +29,7 @@ type Fence struct {
 	// Symbol is whose lease it is.
 	Symbol string
 	// Token is under which it must be held.
-	Token string
+	Token int64
 }
 
 // Demands are what one submit asks for beyond its messages.
@@ -129,8 +129,8 @@ func (q *Queue) check(messages []Message, d Demands) error {
 	if d.WaitReplicas > 0 && q.db.InProcess() {
 		return fmt.Errorf("%w: the in-process server has no replicas", ErrUnsupported)
 	}
-	if d.Fence != nil && (d.Fence.Key == "" || d.Fence.Symbol == "" || d.Fence.Token == "") {
-		return fmt.Errorf("%w: a fence needs a key, a symbol and a token", ErrInvalid)
+	if d.Fence != nil && (d.Fence.Key == "" || d.Fence.Symbol == "") {
+		return fmt.Errorf("%w: a fence needs a key and a symbol", ErrInvalid)
 	}
 	for _, m := range messages {
 		switch {
@@ -146,18 +146,13 @@ func (q *Queue) check(messages []Message, d Demands) error {
 }
 
 func (q *Queue) submission(messages []Message, f *Fence) kv.ScriptCall {
-	policy, token, symbol := "refuse", "", ""
-	if q.opt.Displace {
-		policy = "displace"
-	}
-	names := append(make([]string, 0, len(q.streams)+4), q.keys.Seen(), q.keys.Dead(), q.keys.Use())
-	names = append(names, q.streams...)
+	names, lease := q.submitKeys, ""
 	if f != nil {
-		token, symbol = f.Token, f.Symbol
-		names = append(names, f.Key)
+		names = append(slices.Clone(names), f.Key)
+		lease = strconv.FormatInt(f.Token, 10) + " " + f.Symbol
 	}
-	args := append(make([]string, 0, 9+4*len(messages)), strconv.Itoa(len(q.streams)), strconv.Itoa(q.opt.Cap), policy,
-		strconv.Itoa(q.opt.DeadCap), micros(q.opt.Window), group, token, symbol, q.usage())
+	args := append(make([]string, 0, len(q.submitArgs)+1+4*len(messages)), q.submitArgs[:]...)
+	args = append(args, lease)
 	for _, m := range messages {
 		args = append(args, m.ID, m.Body)
 		if q.opt.Ordered {

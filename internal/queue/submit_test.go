@@ -176,7 +176,7 @@ func TestFenceIsComparedWithTheSubmit(t *testing.T) {
 	conformance(t, func(s *suite, db *kv.Client) {
 		q := s.queue(db, queue.Options{})
 		key := s.space.Block("kraken", "BTC/USD")
-		fence := &queue.Fence{Key: key, Symbol: "BTC/USD", Token: "7"}
+		fence := &queue.Fence{Key: key, Symbol: "BTC/USD", Token: 7}
 		later, earlier := "2999-01-01T00:00:00.000000000Z", "2001-01-01T00:00:00.000000000Z"
 		for _, c := range []struct {
 			lease []string
@@ -230,7 +230,7 @@ func TestUnusableInputIsRefused(t *testing.T) {
 		"has a key":                 submitErr(s, plain, queue.Message{ID: "i", Key: "k"}, queue.Demands{}),
 		"needs a key":               submitErr(s, ordered, queue.Message{ID: "i"}, queue.Demands{}),
 		"WaitReplicas -1":           submitErr(s, plain, msg(1), queue.Demands{WaitReplicas: -1}),
-		"a symbol and a token":      submitErr(s, plain, msg(1), queue.Demands{Fence: &queue.Fence{Key: "k"}}),
+		"a key and a symbol":        submitErr(s, plain, msg(1), queue.Demands{Fence: &queue.Fence{Key: "k"}}),
 		"must not be negative":      newErr(db, s, queue.Options{Cap: -1}),
 		"no option may be negative": plain.Consume(s.ctx, queue.ConsumeOptions{Poll: -1}, nil),
 	} {

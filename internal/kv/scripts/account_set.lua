@@ -18,6 +18,7 @@
 -- Retry: safe
 
 -- @include clock
+-- @include stamp
 -- @include times
 
 local key, time, touches = KEYS[1], ARGV[1], ARGV[4] ~= ''

@@ -23,6 +23,7 @@
 -- Retry: safe (the same token claims again)
 
 -- @include clock
+-- @include stamp
 
 local time = stamp(now)
 local meta = redis.pcall('HGET', KEYS[1], '')

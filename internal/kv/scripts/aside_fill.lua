@@ -15,6 +15,7 @@
 -- Retry: safe (sent again it refuses what it has stored, and the entry is there)
 
 -- @include clock
+-- @include stamp
 
 local guard = redis.pcall('GET', KEYS[2])
 if type(guard) ~= 'string' or guard:match('^L (%S+) ') ~= ARGV[1] then

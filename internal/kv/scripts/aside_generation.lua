@@ -10,6 +10,7 @@
 -- Retry: safe (a new generation is only followed by another)
 
 -- @include clock
+-- @include stamp
 
 local stored = redis.pcall('GET', KEYS[1])
 local corrupt = ''

@@ -16,6 +16,7 @@
 -- Retry: safe (the same again changes nothing but the times and the revision)
 
 -- @include clock
+-- @include stamp
 -- @include revision
 
 local key, index, bot = KEYS[1], KEYS[2], ARGV[1]

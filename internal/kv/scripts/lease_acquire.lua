@@ -30,6 +30,7 @@
 -- Retry: safe
 
 -- @include clock
+-- @include stamp
 -- @include times
 -- @include lease
 

@@ -18,6 +18,7 @@
 -- Retry: no (sent again it would report that nobody has it)
 
 -- @include clock
+-- @include stamp
 -- @include times
 -- @include lease
 

@@ -10,6 +10,7 @@
 -- Retry: safe
 
 -- @include clock
+-- @include stamp
 -- @include times
 -- @include lease
 

@@ -32,6 +32,7 @@ if token ~= '' and redis.call('EXISTS', line) == 0 then
 end
 
 -- @include clock
+-- @include stamp
 -- @include times
 -- @include lease
 

@@ -17,6 +17,7 @@
 -- Retry: safe
 
 -- @include clock
+-- @include stamp
 -- @include times
 -- @include lease
 

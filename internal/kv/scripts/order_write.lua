@@ -37,6 +37,7 @@
 -- Retry: safe (the same again changes nothing but the revision)
 
 -- @include clock
+-- @include stamp
 -- @include revision
 -- @include times
 -- @include decimals

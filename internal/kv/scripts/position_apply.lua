@@ -30,6 +30,7 @@
 -- Retry: safe (a fill counts once)
 
 -- @include clock
+-- @include stamp
 -- @include revision
 -- @include times
 

@@ -25,6 +25,7 @@
 -- Retry: safe (the same again only gets a new revision)
 
 -- @include clock
+-- @include stamp
 -- @include revision
 -- @include times
 

@@ -13,6 +13,7 @@
 -- Retry: safe (the same again changes nothing but times)
 
 -- @include clock
+-- @include stamp
 
 local key, processes, due, id = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
 local stored = redis.pcall('HMGET', key, 'instance', 'seq', 'status', 'died', 'started')

@@ -19,6 +19,7 @@
 -- Retry: no (sent again it would find it dead already)
 
 -- @include clock
+-- @include stamp
 -- @include revision
 -- @include process
 

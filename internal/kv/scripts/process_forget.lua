@@ -10,6 +10,7 @@
 -- Retry: no (sent again it would find nothing)
 
 -- @include clock
+-- @include stamp
 -- @include revision
 -- @include process
 

@@ -27,6 +27,7 @@
 -- Retry: safe (the same instance again is only numbered anew)
 
 -- @include clock
+-- @include stamp
 -- @include revision
 -- @include process
 

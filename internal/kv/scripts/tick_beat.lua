@@ -9,6 +9,7 @@
 -- Retry: safe
 
 -- @include clock
+-- @include stamp
 
 local received = stamp(now)
 redis.call('SET', KEYS[1], received, 'PX', ARGV[1])

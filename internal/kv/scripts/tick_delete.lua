@@ -17,6 +17,7 @@
 -- Retry: no (sent again it would report that there was none)
 
 -- @include clock
+-- @include stamp
 -- @include revision
 
 local kind = redis.call('TYPE', KEYS[1]).ok

@@ -26,6 +26,7 @@
 -- Retry: safe (the same tick again is only numbered anew)
 
 -- @include clock
+-- @include stamp
 -- @include revision
 
 local TICK, FIRST = 10, 7
