@@ -234,10 +234,11 @@ func TestBlockCorrupt(t *testing.T) {
 				if fmt.Sprint(seen) != "[BTC/USD ETH/USDbot_2]" {
 					s.Errorf("%s: listed %q", damage.field, seen)
 				}
-				if !strings.Contains(damage.value, "-19-") {
-					err = b.unblock(s.ctx, btc, "bot_1", fulloncache.UnblockOptions{})
-					wantCorrupt(s, err, key, damage.field)
+				bot := "bot_1"
+				if strings.Contains(damage.value, "-19-") {
+					bot = "bot_2" // the server sees nothing wrong, and does not tell its holder
 				}
+				wantCorrupt(s, b.unblock(s.ctx, btc, bot, fulloncache.UnblockOptions{}), key, damage.field)
 				if kind == "block" {
 					wantCorrupt(s, c.Bots.Validate(s.ctx, btc, was.Token), key, damage.field)
 					_, err := c.Bots.AcquireWait(s.ctx, btc, "bot_2", plain)
@@ -327,6 +328,9 @@ func TestFaultBotsRedisDown(t *testing.T) {
 	l, err := c.Bots.Acquire(ctx, btc, "bot_1", fulloncache.LeaseOptions{TTL: time.Second})
 	must(t, err)
 	must(t, c.Bots.UpdateBot(ctx, "bot_1", said("btc", "1")))
+	other := open(t, fulloncache.Config{URL: srv.URL(), SocketTimeout: 500 * time.Millisecond, BreakerCooldown: 20 * time.Millisecond})
+	l2, err := other.Bots.Acquire(ctx, eth, "bot_2", fulloncache.LeaseOptions{TTL: time.Second})
+	must(t, err)
 	srv.Kill()
 	unavailable := func() {
 		t.Helper()
@@ -372,6 +376,16 @@ func TestFaultBotsRedisDown(t *testing.T) {
 	eventually(t, ev, fulloncache.EventLeaseLost, 1)
 	wantErr(t, l.Release(ctx), fulloncache.ErrLeaseLost)
 	unavailable()
+	// A report that cannot be pushed is tried for a minute, but Close does not wait.
+	<-l2.Context().Done()
+	wantErr(t, l2.Err(), fulloncache.ErrLeaseLost)
+	closed := make(chan struct{})
+	go func() { other.Close(); close(closed) }()
+	select {
+	case <-closed:
+	case <-time.After(testenv.Patience):
+		t.Fatal("Close waits for a report")
+	}
 	// Once the server can be told, whoever looks after the system is.
 	srv.Restart(t)
 	testenv.Eventually(t, "a report", func() (bool, string) {

@@ -226,7 +226,7 @@ func (c *BotCache) tidy(bots []string) {
 		return
 	}
 	_ = c.kv.Background(func(ctx context.Context) { // after Close nothing is forgotten
-		if _, err := c.deleteBots(ctx, bots, "absent"); err != nil {
+		if _, err := c.deleteBots(ctx, bots, "absent"); err != nil && ctx.Err() == nil {
 			c.log.WarnContext(ctx, "expired bots are still indexed", "error", err)
 		}
 	})

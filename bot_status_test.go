@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -368,4 +369,45 @@ func TestBotStatusCorrupt(t *testing.T) {
 		must(s, c.Bots.UpdateBot(s.ctx, "bot_9", said("btc", "2")))
 		w.want("bot_9", "btc 2")
 	})
+}
+
+// A bot whose status is gone but that cannot be forgotten is logged, and forgotten
+// by a later listing.
+func TestBotsThatCannotBeForgotten(t *testing.T) {
+	t.Parallel()
+	srv, ctx := testenv.NewRedis(t), testenv.Context(t)
+	var log syncBuffer
+	c := open(t, fulloncache.Config{URL: srv.URL(), Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	must(t, c.Bots.UpdateBot(ctx, "bot_1", said("btc", "1")))
+	srv.Do(t, "DEL", "bot_status:bot_1", "bot_status_rev")
+	srv.Do(t, "LPUSH", "bot_status_rev", "in the way")
+	if got := statuses(t, c.Bots.Bots(ctx)); len(got) != 0 {
+		t.Errorf("got %q", got)
+	}
+	testenv.Eventually(t, "a warning", func() (bool, string) {
+		return strings.Contains(log.String(), "expired bots are still indexed") && strings.Contains(log.String(), "bot_status_rev"), log.String()
+	})
+	srv.Do(t, "DEL", "bot_status_rev")
+	testenv.Eventually(t, "an empty index", func() (bool, string) {
+		statuses(t, c.Bots.Bots(ctx))
+		n, err := srv.Do(t, "EXISTS", "bot_status").AsInt64()
+		return err == nil && n == 0, fmt.Sprint(n, err)
+	})
+}
+
+// Bots that may not be read are no bots: the watch says so, and begins once they
+// may be.
+func TestBotWatchThatMayNotRead(t *testing.T) {
+	t.Parallel()
+	srv := testenv.NewRedis(t)
+	srv.Do(t, "ACL", "SETUSER", "blind", "on", ">secret", "~*", "&*", "+@all", "-hgetall")
+	must(t, open(t, fulloncache.Config{URL: srv.URL()}).Bots.UpdateBot(testenv.Context(t), "bot_1", said("btc", "1")))
+	w := watchBots(t, open(t, fulloncache.Config{URL: "redis://blind:secret@" + srv.Addr()}))
+	wantErr(t, w.next().err, fulloncache.ErrUnavailable, "NOPERM")
+	srv.Do(t, "ACL", "SETUSER", "blind", "+hgetall")
+	e := w.next()
+	for isCut(e.err) {
+		e = w.next()
+	}
+	wantFeeds(t, e.v.Status, e.err, "bot_1", "btc 1")
 }

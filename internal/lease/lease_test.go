@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -288,6 +289,7 @@ func TestWaitWakesOne(t *testing.T) {
 	conformance(t, func(s *suite) {
 		const waiters = 16
 		m := s.leases(func(o *lease.Options) { o.WaiterTTL = time.Minute })
+		m.SetIdle(time.Millisecond) // it is in use
 		l, err := m.Acquire(s.ctx, s.btc, "holder", asked(time.Minute))
 		must(s, err)
 		turns := make(chan *lease.Lease, waiters)
@@ -444,11 +446,93 @@ func TestWaitListensAgain(t *testing.T) {
 	}
 }
 
+// Who waits finds out by its signs of life where no connection is left to listen.
+func TestWaitWithoutListening(t *testing.T) {
+	t.Parallel()
+	opt := modes[0].opt(t)
+	opt.MaxConnections = 1
+	s := newSuite(t, opt)
+	m := s.leases(func(o *lease.Options) { o.WaiterTTL = time.Second })
+	l, err := m.Acquire(s.ctx, s.btc, "holder", asked(time.Minute))
+	must(t, err)
+	turn := make(chan error, 1)
+	wait := func(bot string) {
+		t.Helper()
+		go func() { turn <- second(m.Wait(s.ctx, s.btc, bot, asked(time.Minute))) }()
+		testenv.Eventually(t, "its place", func() (bool, string) { return s.do("ZCARD", keys.LeaseLine(s.btc.Key)) == "1", "" })
+	}
+	wait("next")
+	must(t, l.Release(s.ctx))
+	must(t, s.ended(turn))
+	if n := m.Wakes(); n != 0 {
+		t.Errorf("%d were told", n)
+	}
+	wait("last")
+	s.db.Close()
+	wantErr(t, s.ended(turn), errClosed)
+}
+
+// ended waits for the end of what must end.
+func (s *suite) ended(done <-chan error) error {
+	s.Helper()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(testenv.Patience):
+		s.Fatal("it does not end")
+		return nil
+	}
+}
+
+// When a slot moves, the server ends the subscription: it is made anew where the
+// slot is now.
+func TestWaitWhileASlotMoves(t *testing.T) {
+	t.Parallel()
+	cluster := testenv.NewCluster(t)
+	opt := options(cluster.Addrs()...)
+	opt.Cluster = true
+	s := newSuite(t, opt)
+	m := s.leases(func(o *lease.Options) { o.WaiterTTL = time.Hour })
+	l, err := m.Acquire(s.ctx, s.btc, "holder", asked(time.Minute))
+	must(t, err)
+	turn := make(chan error, 1)
+	go func() { turn <- second(m.Wait(s.ctx, s.btc, "next", asked(time.Minute))) }()
+	listens := func(node *testenv.Server) {
+		t.Helper()
+		testenv.Eventually(t, "a subscription", func() (bool, string) {
+			channels, err := node.Do(t, "PUBSUB", "SHARDCHANNELS").AsStrSlice()
+			must(t, err)
+			return len(channels) == 1, fmt.Sprint(channels)
+		})
+	}
+	slot := cluster.Slot(t, s.btc.Key)
+	from := cluster.Owner(t, slot)
+	listens(from)
+	to := cluster.Nodes[0]
+	if to == from {
+		to = cluster.Nodes[1]
+	}
+	cluster.MoveSlot(t, slot, to)
+	listens(to)
+	must(t, l.Release(s.ctx))
+	must(t, s.ended(turn))
+	if n := m.Wakes(); n != 1 {
+		t.Errorf("%d were told", n)
+	}
+}
+
 // One that waits rides a restart of the server out, and stands in line again.
 func TestWaitThroughARestart(t *testing.T) {
 	t.Parallel()
 	srv := testenv.NewRedis(t)
-	s := newSuite(t, options(srv.Addr()))
+	opt := options(srv.Addr())
+	var failed atomic.Int64
+	unavailable := opt.Unavailable
+	opt.Unavailable = func(after time.Duration, err error) error {
+		failed.Add(1)
+		return unavailable(after, err)
+	}
+	s := newSuite(t, opt)
 	m := s.leases(func(o *lease.Options) { o.WaiterTTL = time.Second })
 	before, err := m.Acquire(s.ctx, s.btc, "holder", asked(time.Minute))
 	must(t, err)
@@ -468,6 +552,8 @@ func TestWaitThroughARestart(t *testing.T) {
 	if _, err := m.Wait(hopeless, s.btc, "hasty", asked(time.Minute)); err == nil {
 		t.Error("a lease without a server")
 	}
+	// The hasty one asks, and gives back; the rest are signs of life.
+	testenv.Eventually(t, "signs of life that fail", func() (bool, string) { n := failed.Load(); return n > 3, fmt.Sprint(n) })
 	srv.Restart(t)
 	m.Distrust()
 	select {

@@ -58,7 +58,7 @@ func child() {
 }
 
 // ledger is a store that checks tokens: of each symbol it keeps the greatest that it
-// has seen, and whose that was.
+// has seen, whose that was, and how much was written.
 type ledger struct{ redis rueidis.Client }
 
 func openLedger(addr string) (ledger, error) {
@@ -67,25 +67,47 @@ func openLedger(addr string) (ledger, error) {
 }
 
 // The store's only rule, in one step: an older token is refused. What must never
-// happen is that two leases come with the same token.
+// happen is that two leases come with the same token, or that one is given no
+// greater token than what was written before it was asked for.
 const judge = `
-local greatest, token = tonumber(redis.call('HGET', KEYS[1], 'token') or 0), tonumber(ARGV[1])
-if token < greatest then
+local stored = redis.call('HMGET', KEYS[1], 'token', 'lease')
+local greatest, token, before = tonumber(stored[1] or 0), tonumber(ARGV[1]), tonumber(ARGV[3])
+if token <= before or token == greatest and stored[2] ~= ARGV[2] then
+  redis.call('RPUSH', 'violations', KEYS[1] .. ': ' .. ARGV[2] .. ' with ' .. ARGV[1] .. ', asked for after ' .. ARGV[3] ..
+    ', stored is ' .. (stored[2] or 'nothing') .. ' with ' .. greatest)
+  return 'violation'
+elseif token < greatest then
   redis.call('INCR', 'refused')
   return 'refused'
-elseif token == greatest and redis.call('HGET', KEYS[1], 'lease') ~= ARGV[2] then
-  redis.call('RPUSH', 'violations', KEYS[1] .. ' ' .. ARGV[1] .. ' ' .. ARGV[2] .. ' after ' .. redis.call('HGET', KEYS[1], 'lease'))
-  return 'violation'
 end
 redis.call('HSET', KEYS[1], 'token', ARGV[1], 'lease', ARGV[2])
 redis.call('HINCRBY', KEYS[1], 'count', 1)
 redis.call('INCR', 'accepted')
 return 'accepted'`
 
-// write counts one up, under a lease's token.
-func (l ledger) write(symbol string, token int64, holder string) (string, error) {
+// write counts one up, under a lease's token. The store had seen a token, or 0, of
+// the symbol before the lease was asked for.
+func (l ledger) write(symbol string, token int64, holder string, before int64) (string, error) {
 	return l.redis.Do(context.Background(), l.redis.B().Eval().Script(judge).Numkeys(1).Key(symbol).
-		Arg(strconv.FormatInt(token, 10), holder).Build()).ToString()
+		Arg(strconv.FormatInt(token, 10), holder, strconv.FormatInt(before, 10)).Build()).ToString()
+}
+
+// seen is the greatest token of a symbol, 0 if there is none.
+func (l ledger) seen(symbol string) (int64, error) {
+	n, err := l.redis.Do(context.Background(), l.redis.B().Hget().Key(symbol).Field("token").Build()).AsInt64()
+	if rueidis.IsRedisNil(err) {
+		err = nil
+	}
+	return n, err
+}
+
+// verdict is the error of everything that must not have happened.
+func (l ledger) verdict() error {
+	list, err := l.redis.Do(context.Background(), l.redis.B().Lrange().Key("violations").Start(0).Stop(-1).Build()).AsStrSlice()
+	if err == nil && len(list) > 0 {
+		err = fmt.Errorf("%d times two held one lease: %q", len(list), list)
+	}
+	return err
 }
 
 // run is the process.
@@ -108,7 +130,7 @@ func (d desk) run() error {
 	}
 	defer db.Close()
 	rule := rules(&losses{})
-	rule.WaiterTTL = time.Second // of the killed
+	rule.WaiterTTL = 2 * d.TTL // of the killed
 	m := lease.New(db, rule)
 	defer m.Close()
 	if d.Watch {
@@ -134,6 +156,10 @@ func (d desk) trade(ctx context.Context, m *lease.Leases, store ledger, bot stri
 	space := keys.New(d.Prefix, 0, false)
 	for ctx.Err() == nil {
 		r := resource(space, "kraken", d.Symbols[rand.IntN(len(d.Symbols))])
+		before, err := store.seen(r.Name)
+		if err != nil {
+			return fmt.Errorf("%s: %w", bot, err)
+		}
 		waits, cancel := context.WithTimeout(ctx, 2*time.Second)
 		l, err := m.Wait(waits, r, bot, asked(d.TTL))
 		cancel()
@@ -149,7 +175,7 @@ func (d desk) trade(ctx context.Context, m *lease.Leases, store ledger, bot stri
 			if l.Err() != nil {
 				break
 			}
-			said, err := store.write(r.Name, l.Token, holder)
+			said, err := store.write(r.Name, l.Token, holder, before)
 			if err != nil {
 				return fmt.Errorf("%s: %w", bot, err)
 			}
@@ -170,7 +196,7 @@ func (d desk) watch(ctx context.Context, m *lease.Leases, store ledger) error {
 	if err != nil {
 		return err
 	}
-	if _, err := store.write(r.Name, l.Token, d.Bots[0]); err != nil {
+	if _, err := store.write(r.Name, l.Token, d.Bots[0], 0); err != nil {
 		return err
 	}
 	fmt.Println("holds", l.Token)
@@ -187,7 +213,7 @@ func (d desk) watch(ctx context.Context, m *lease.Leases, store ledger) error {
 		if err == nil && !frozen {
 			continue
 		}
-		said, werr := store.write(r.Name, l.Token, d.Bots[0])
+		said, werr := store.write(r.Name, l.Token, d.Bots[0], 0)
 		fmt.Printf("frozen %t held %t wrote %s %v because %v\n", frozen, err == nil, said, werr, l.Err())
 		return nil
 	}
@@ -260,17 +286,21 @@ func (p *process) signal(t testing.TB, s syscall.Signal) {
 	must(t, p.cmd.Process.Signal(s))
 }
 
-// stop tells it to end and waits until it has.
-func (p *process) stop(t testing.TB) {
+// stop tells processes to end and waits until they have.
+func stop(t testing.TB, list ...*process) {
 	t.Helper()
-	p.signal(t, syscall.SIGTERM)
-	select {
-	case err := <-p.done:
-		if err != nil {
-			t.Errorf("a desk ended with %v: %s", err, p.errs.String())
+	for _, p := range list {
+		p.signal(t, syscall.SIGTERM)
+	}
+	for _, p := range list {
+		select {
+		case err := <-p.done:
+			if err != nil {
+				t.Errorf("a desk ended with %v: %s", err, p.errs.String())
+			}
+		case <-time.After(testenv.Patience):
+			p.kill()
+			t.Errorf("a desk does not end: %s", p.errs.String())
 		}
-	case <-time.After(testenv.Patience):
-		p.kill()
-		t.Errorf("a desk does not end: %s", p.errs.String())
 	}
 }

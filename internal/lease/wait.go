@@ -118,10 +118,7 @@ func (w *wakes) leave(r Resource, request string) {
 
 // listen keeps a connection until nobody has waited for a while.
 func (w *wakes) listen(ctx context.Context, name string, c *wakeChannel) {
-	for {
-		if w.serve(ctx, name, c) {
-			return
-		}
+	for !w.serve(ctx, name, c) {
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
@@ -132,18 +129,15 @@ func (w *wakes) listen(ctx context.Context, name string, c *wakeChannel) {
 
 // serve listens over one connection, and reports whether nobody needs another.
 func (w *wakes) serve(ctx context.Context, name string, c *wakeChannel) (done bool) {
-	dropped := make(chan struct{}, 1)
-	s, err := w.m.db.Session(ctx, func(_, request string) { w.wake(c, request) }, func(string) {
-		select {
-		case dropped <- struct{}{}:
-		default:
-		}
-	})
-	if err != nil {
-		return false
+	// The server may end the subscription by itself, as it does when a slot moves.
+	ctx, drop := context.WithCancel(ctx)
+	defer drop()
+	s, err := w.m.db.Session(ctx, func(_, request string) { w.wake(c, request) }, func(string) { drop() })
+	if err == nil {
+		defer s.Close()
+		err = s.Subscribe(ctx, []string{name})
 	}
-	defer s.Close()
-	if s.Subscribe(ctx, []string{name}) != nil {
+	if err != nil {
 		return false
 	}
 	w.listening(c)
@@ -151,17 +145,15 @@ func (w *wakes) serve(ctx context.Context, name string, c *wakeChannel) (done bo
 	defer sweep.Stop()
 	for {
 		select {
-		case <-ctx.Done():
-			return true
-		case <-s.Lost():
-			return false
-		case <-dropped:
-			return false
 		case <-sweep.C:
 			if w.unused(name, c) {
 				return true
 			}
+			continue
+		case <-ctx.Done():
+		case <-s.Lost():
 		}
+		return false
 	}
 }
 
@@ -179,11 +171,11 @@ func (w *wakes) listening(c *wakeChannel) {
 func (w *wakes) unused(name string, c *wakeChannel) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(c.waiting) > 0 {
-		return false
+	unused := len(c.waiting) == 0
+	if unused {
+		delete(w.channels, name)
 	}
-	delete(w.channels, name)
-	return true
+	return unused
 }
 
 // wake is called by the connection's reader.
