@@ -27,32 +27,9 @@ func acquireRelease(b *bench, c *fulloncache.Client) func() (time.Duration, erro
 	})
 }
 
-// leaseTrips counts the round trips of Acquire and Release, where a trip takes
-// long: all else is small beside it.
+// leaseTrips counts the round trips of Acquire and Release.
 func leaseTrips(b *bench) error {
-	d, err := newDelay(b.addr, time.Millisecond)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	c, err := b.client(func(cfg *fulloncache.Config) { cfg.URL = "redis://" + d.addr() })
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	s, err := interleave(b.rounds, b.scale(20), []caller{
-		{"fulloncache", acquireRelease(b, c)},
-		{"round trip", timed(func() error { return c.Base.Ping(b.ctx) })},
-	})
-	if err != nil {
-		return err
-	}
-	r := ratios(s[0], s[1])
-	b.report.add(row{
-		work: "Acquire + Release, in round trips of 2 ms", ours: latencies(s[0]), peer: latencies(s[1]), peerName: "PING",
-		ratio: r, limit: "≤ 2.20", ok: r.median <= 2.2,
-	})
-	return nil
+	return trips(b, "Acquire + Release", func(c *fulloncache.Client) func() (time.Duration, error) { return acquireRelease(b, c) })
 }
 
 // leaseOne: one bot takes and gives back a market that nobody wants.
