@@ -125,13 +125,13 @@ func parseBar(record []string, columns [len(barFields)]int, p *period) (b Bar, e
 
 // parseSeconds reads a time: RFC 3339, or whole seconds since 1970.
 func parseSeconds(text string) (time.Time, error) {
-	if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
-		return t.UTC(), nil
-	}
 	whole, zeros, _ := strings.Cut(text, ".")
-	seconds, err := strconv.ParseUint(whole, 10, 40)
-	if err != nil || strings.Trim(zeros, "0") != "" {
+	if seconds, err := strconv.ParseUint(whole, 10, 40); err == nil && strings.Trim(zeros, "0") == "" {
+		return unixUTC(int64(seconds)), nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
 		return time.Time{}, fmt.Errorf("%s: want RFC 3339 or whole seconds since 1970", excerpt(text))
 	}
-	return unixUTC(int64(seconds)), nil
+	return t.UTC(), nil
 }
