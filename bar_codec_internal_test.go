@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/fullon/fulloncache/internal/feed"
 )
 
 var minute = func() *period { p, _ := Timeframe("1m").period(); return &p }()
@@ -143,13 +145,47 @@ func TestParseBars(t *testing.T) {
 		len(e.Value.bars) != 2 || len(e.Value.newest) != 1 || e.Value.newest[0].Time != time.Unix(1640991780, 0).UTC() {
 		t.Errorf("got %+v (%v)", e, err)
 	}
+	// The newest bar is somebody else's: that it cannot be read hides no other.
+	for _, newest := range []string{"-", "", "1640991780", "1640991781,7,,,,1"} {
+		m, err := parseBars("C 5 1640991660 1 1640991660,5,,,,1 " + newest + " 1m 6 krakenBTC")
+		if e := m.Event; err != nil || len(e.Value.bars) != 1 || e.Value.newest != nil || e.Key.Symbol != "BTC" {
+			t.Errorf("%q: got %+v (%v)", newest, e, err)
+		}
+	}
 	for _, message := range []string{
 		"", "X 1", "C", "C x 1 0 - 1m 6 krakenBTC", "C 5 x 0 - 1m 6 krakenBTC", "C 5 1 x - 1m 6 krakenBTC", "C 5 1 -1 - 1m 6 krakenBTC", "C 5 1 99 - 1m 6 krakenBTC",
-		"C 5 1 1 - - 1m 6 krakenBTC", "C 5 1 1 garbage - 1m 6 krakenBTC", "C 5 1 0 garbage 1m 6 krakenBTC", "C 5 1 0 - 1x 6 krakenBTC",
+		"C 5 1 1 - - 1m 6 krakenBTC", "C 5 1 1 garbage - 1m 6 krakenBTC", "C 5 1 0 - 1x 6 krakenBTC",
 		"C 5 1 0 - 1m 99 krakenBTC", "C 5 1 0 - 1m -1 krakenBTC", "C 5 1 0 - 1m 9 krakenBTC", "C 5 1 0 - 1m x krakenBTC", "D 5 1m 6 kraken", "D x 1m 6 krakenBTC",
 	} {
 		if m, err := parseBars(message); err == nil {
 			t.Errorf("%q is read as %+v", message, m)
+		}
+	}
+}
+
+// A stream that begins while a late bar comes yields the newest one first all the same.
+func TestBarStreamBeginsWithTheNewest(t *testing.T) {
+	t.Parallel()
+	bar := func(minute int) Bar {
+		one := MustDecimal("1")
+		return Bar{Time: time.Unix(1640991660, 0).UTC().Add(time.Duration(minute) * time.Minute), Open: one, High: one, Low: one, Close: one}
+	}
+	for _, c := range []struct {
+		newest []Bar
+		want   []int
+	}{
+		{[]Bar{bar(9)}, []int{9, 3, 4}}, {[]Bar{bar(4)}, []int{3, 4}}, {nil, []int{3, 4}},
+	} {
+		f := barFollower{}
+		var got []int
+		f.deliver(t.Context(), nil, feed.Update[Series, barBurst]{Event: feed.Event[Series, barBurst]{
+			Value: barBurst{from: bar(3).Time.Unix(), bars: []Bar{bar(3), bar(4)}, newest: c.newest},
+		}}, func(u BarUpdate, err error) bool {
+			got = append(got, int(u.Bar.Time.Sub(bar(0).Time).Minutes()))
+			return err == nil
+		})
+		if !slices.Equal(got, c.want) || f.newest != bar(slices.Max(c.want)).Time.Unix() {
+			t.Errorf("newest %v: got %v, then %d", c.newest, got, f.newest)
 		}
 	}
 }

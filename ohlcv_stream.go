@@ -75,7 +75,8 @@ func (c *OHLCVCache) Stream(ctx context.Context, series ...Series) iter.Seq2[Bar
 type barFollower struct {
 	*barSeries
 	asked  Series // as the caller spells it
-	newest int64  // of the bars that were delivered, in seconds; 0 if none was
+	began  bool   // something was delivered
+	newest int64  // of the bars that were delivered, in seconds; 0 if none is left
 	cut    bool   // changes may have been missed since
 }
 
@@ -100,12 +101,12 @@ func (c *OHLCVCache) followers(series []Series) (map[Series]*barFollower, []feed
 // more.
 func (f *barFollower) deliver(ctx context.Context, c *OHLCVCache, u feed.Update[Series, barBurst], yield func(BarUpdate, error) bool) bool {
 	if u.Deleted {
-		f.newest, f.cut = 0, false
+		f.began, f.newest, f.cut = true, 0, false
 		return yield(BarUpdate{Series: f.asked, Rev: u.Rev, Deleted: true}, nil)
 	}
 	bars, from := u.Value.bars, u.Value.from
 	switch {
-	case f.newest == 0 && (u.Known || from == 0): // the stream begins
+	case !f.began && (u.Known || from == 0):
 		bars = u.Value.newest
 	case f.cut || len(bars) == 0:
 		// Something may have been missed, or is too much for a message.
@@ -116,10 +117,14 @@ func (f *barFollower) deliver(ctx context.Context, c *OHLCVCache, u feed.Update[
 		if bars, more = f.again(ctx, c, from, yield); !more {
 			return false
 		}
-		if f.cut = false; len(bars) == 0 {
+		if len(bars) == 0 {
 			bars = u.Value.newest // the server has forgotten what was delivered
 		}
+	case !f.began && len(u.Value.newest) > 0 && bars[len(bars)-1].Time.Before(u.Value.newest[0].Time):
+		// A late bar came while the state was read.
+		bars = slices.Concat(u.Value.newest, bars)
 	}
+	f.began, f.cut = true, false
 	for _, b := range bars {
 		f.newest = max(f.newest, b.Time.Unix())
 		if !yield(BarUpdate{Series: f.asked, Bar: b, Rev: u.Rev}, nil) {
@@ -165,8 +170,8 @@ func (f *barFollower) again(ctx context.Context, c *OHLCVCache, from int64, yiel
 //	R rev
 //
 // n bars have changed, of which the first has the time from; n is 0 if they are too
-// many for a message. newest is the last one of the series, or "-" if it cannot be
-// read. m is the length of the exchange in bytes, so that names may hold anything.
+// many for a message. newest is the last one of the series, or "-" where it cannot be
+// one. m is the length of the exchange in bytes, so that names may hold anything.
 const messageChanged = "C"
 
 // barBurst is what one call changed in a series.
@@ -240,17 +245,14 @@ func parseBars(message string) (m feed.Message[Series, barBurst], err error) {
 		return m, err
 	}
 	for i, line := range lines {
-		if i == len(lines)-1 && line == "-" {
-			break // the newest one cannot be read
-		}
 		var b Bar
-		if err := readBar(line, &p, &b); err != nil {
-			return m, err
-		}
+		err := readBar(line, &p, &b)
 		switch {
+		case i < len(lines)-1 && err != nil:
+			return m, err
 		case i < len(lines)-1:
 			e.Value.bars = append(e.Value.bars, b)
-		default:
+		case err == nil: // else it cannot be read, and readers of the series are told
 			e.Value.newest = []Bar{b}
 		}
 	}
