@@ -219,6 +219,15 @@ func every(ctx context.Context, t *testing.T, c *fulloncache.Client) map[string]
 		"AccountCache.UpsertPosition":    {positionOf(0, fulloncache.Long, "1", "1")},
 		"AccountCache.WaitPosition":      {desk, btcUSD, int64(0)},
 		"AccountCache.WatchPositions":    {desk},
+		"OHLCVCache.Append":              {minutes, barsOf(0, 1)},
+		"OHLCVCache.Delete":              {minutes},
+		"OHLCVCache.Exchanges":           {},
+		"OHLCVCache.Last":                {minutes},
+		"OHLCVCache.Latest":              {minutes, 1},
+		"OHLCVCache.Len":                 {minutes},
+		"OHLCVCache.Range":               {minutes, b0, b0},
+		"OHLCVCache.Series":              {"kraken"},
+		"OHLCVCache.Stream":              {minutes},
 		"SymbolCache.Add":                {symbolOf(btc)},
 		"SymbolCache.Delete":             {btc},
 		"SymbolCache.Exists":             {btc},
@@ -284,7 +293,7 @@ func every(ctx context.Context, t *testing.T, c *fulloncache.Client) map[string]
 		"TradesCache.UserStatuses":       {},
 	}
 	got := make(map[string]error)
-	for _, cache := range []any{c.Base, c.Exchanges, c.Orders, c.Symbols, c.Ticks, c.Trades, c.Accounts, c.Processes} {
+	for _, cache := range []any{c.OHLCV, c.Base, c.Exchanges, c.Orders, c.Symbols, c.Ticks, c.Trades, c.Accounts, c.Processes} {
 		v := reflect.ValueOf(cache)
 		for i := range v.NumMethod() {
 			method := v.Type().Method(i)
@@ -332,6 +341,8 @@ func outcome(ctx context.Context, t *testing.T, name string, out []reflect.Value
 	case iter.Seq2[fulloncache.Trade, error]:
 		return firstError(first)
 	case iter.Seq2[fulloncache.TradeUpdate, error]:
+		return firstError(first)
+	case iter.Seq2[fulloncache.BarUpdate, error]:
 		return firstError(first)
 	case iter.Seq2[fulloncache.Position, error]:
 		return firstError(first)
@@ -414,6 +425,7 @@ func TestCancelledContextsAndClosedClientsEverywhere(t *testing.T) {
 	}
 	// A stream's context ends the stream: that is no error.
 	check(cancelled, context.Canceled, map[string]error{
+		"OHLCVCache.Stream":           errEnded,
 		"AccountCache.WatchPositions": errEnded, "OrdersCache.Watch": errEnded, "TradesCache.Stream": errEnded, "TickCache.Stream": errEnded, "TickCache.StreamExchange": errEnded,
 		"TickCache.Subscribe": errEnded, "TickCache.SubscribeExchange": errEnded,
 		"ProcessCache.Watch": errEnded,
