@@ -336,6 +336,24 @@ func TestFillsKilledBetweenComputingAndWriting(t *testing.T) {
 	}
 }
 
+// breakConnections breaks connections so many times while work is done: those through
+// a proxy and those to a server, by turns.
+func breakConnections(t *testing.T, proxy *testenv.Proxy, srv *testenv.Server, times, work int, done *atomic.Int64) {
+	t.Helper()
+	for n := range times {
+		testenv.Eventually(t, "some work", func() (bool, string) {
+			d := done.Load()
+			return d >= int64(work*n/(times+1)) || t.Failed(), fmt.Sprint(d)
+		})
+		if n%2 == 0 {
+			proxy.Cut()
+			proxy.Restore(t)
+		} else {
+			srv.KillClients(t, "normal")
+		}
+	}
+}
+
 // The connection breaks at any moment, also between a write and its answer: what
 // is applied again until it is known to count, counts once.
 func TestFillsThroughBrokenConnections(t *testing.T) {
@@ -365,18 +383,7 @@ func TestFillsThroughBrokenConnections(t *testing.T) {
 			}
 		})
 	}
-	for n := range cuts {
-		testenv.Eventually(t, "some fills", func() (bool, string) {
-			d := done.Load()
-			return d >= int64(writers*each*n/(cuts+1)) || t.Failed(), fmt.Sprint(d)
-		})
-		if n%2 == 0 {
-			proxy.Cut()
-			proxy.Restore(t)
-		} else {
-			srv.KillClients(t, "normal")
-		}
-	}
+	breakConnections(t, proxy, srv, cuts, writers*each, &done)
 	wg.Wait()
 	p, err := c.Accounts.Position(ctx, desk, btcUSD)
 	must(t, err)

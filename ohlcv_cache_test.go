@@ -514,19 +514,7 @@ func TestBarsThroughBrokenConnections(t *testing.T) {
 			}
 		})
 	}
-	calls := writers * (n + n/2) / 7
-	for cut := range cuts {
-		testenv.Eventually(t, "some bars", func() (bool, string) {
-			d := done.Load()
-			return d >= int64(calls*cut/(cuts+1)) || t.Failed(), fmt.Sprint(d)
-		})
-		if cut%2 == 0 {
-			proxy.Cut()
-			proxy.Restore(t)
-		} else {
-			srv.KillClients(t, "normal")
-		}
-	}
+	breakConnections(t, proxy, srv, cuts, writers*(n+n/2)/7, &done)
 	wg.Wait()
 	got, err := open(t, fulloncache.Config{URL: srv.URL()}).OHLCV.Range(ctx, minutes, time.Time{}, time.Time{})
 	wantBars(t, got, err, barsOf(0, n))
