@@ -30,7 +30,8 @@ type Applied struct {
 // profits of all fills and the open cost add up exactly. Fills count in the order
 // in which they come.
 //
-// What counts is known by ExTradeID, of the last [Config].FillsCap fills of each
+// What counts is known by ExTradeID and Side (both sides of a trade between two
+// orders of one user have the same id), of the last [Config].FillsCap fills of each
 // position by their times. It returns [ErrOutdated] for one of a time up to which
 // no other counts: because it is older than those, or because the position was
 // told as of a later time and has it. It returns [ErrInvalid] if a field is
@@ -61,14 +62,20 @@ func (c *AccountCache) ApplyTrade(ctx context.Context, trade Trade) (p Position,
 }
 
 // ApplyTrades counts fills as [AccountCache.ApplyTrade] does, those of a position
-// in the order given, up to 500 of each in a round trip, and 16 positions at once. If some
-// fail, it returns a [BatchError] with the error of each; the others count all the
-// same.
+// in the order given, up to 500 of each in a round trip, and 16 positions at once. If
+// some fail, it returns a [BatchError] with the error of each, which names the fill,
+// by its place among trades where it is unusable; the others count all the same.
 func (c *AccountCache) ApplyTrades(ctx context.Context, trades []Trade) (applied Applied, err error) {
 	call := c.begin(ctx, "account.apply_trades", Market{})
 	defer func() { call.end(ctx, err) }()
 	errs := make([]error, len(trades))
-	c.apply(ctx, groupFills(trades, errs), &applied, errs)
+	groups := groupFills(trades, errs)
+	for i, err := range errs {
+		if err != nil {
+			errs[i] = fmt.Errorf("element %d: %w", i, err)
+		}
+	}
+	c.apply(ctx, groups, &applied, errs)
 	return applied, batchError(errs)
 }
 
@@ -91,6 +98,9 @@ type fillGroup struct {
 	text  string         // the same as Redis holds it, without the revision
 	many  int            // so many
 }
+
+// fill is what a fill is known by.
+func (t *Trade) fill() string { return string(t.Side) + " " + t.ExTradeID }
 
 // groupFills groups fills by positions. It refuses those that are invalid.
 func groupFills(trades []Trade, errs []error) []*fillGroup {
@@ -220,7 +230,7 @@ func (c *AccountCache) applyCall(ctx context.Context, g *fillGroup) kv.ScriptCal
 	args = append(args, g.name.symbol, g.known.text, g.text, c.cap, c.tolerated,
 		c.kv.Publish(), c.keys.PositionsChannel(g.name.UserID, g.name.Exchange), c.keys.PositionRevChannel(g.name.UserID), g.name.member())
 	for _, t := range g.trades[:g.many] {
-		args = append(args, t.ExTradeID, formatTime(t.Time), strconv.FormatInt(t.Time.UnixMicro(), 10))
+		args = append(args, t.fill(), formatTime(t.Time), strconv.FormatInt(t.Time.UnixMicro(), 10))
 	}
 	names := []string{key, keys.PositionFills(key, g.name.symbol), c.keys.PositionRev(g.name.UserID)}
 	return kv.ScriptCall{Keys: c.positions.declare(ctx, g.name.Account, names), Args: args}

@@ -225,11 +225,39 @@ func TestApplyTradesRefusesInput(t *testing.T) {
 				continue
 			}
 			wantErr(s, err, fulloncache.ErrInvalid, bad[i-1].field)
+			if early := i < len(bad)-1; early { // before anything is sent
+				wantErr(s, err, fulloncache.ErrInvalid, fmt.Sprintf("element %d: ", i))
+			}
 			if id := trades[i].ExTradeID; id != "" && bad[i-1].field != "exchange" && bad[i-1].field != "symbol" && !strings.Contains(err.Error(), " "+id) {
 				s.Errorf("%v does not name the fill %s", err, id)
 			}
 		}
 		stored(s, c, positionOf(50, fulloncache.Long, "2", "100"))
+	})
+}
+
+// Both sides of a trade between two orders of one user have the same id, and both
+// count, each once.
+func TestFillsOfBothSidesCount(t *testing.T) {
+	conformance(t, func(s *suite, c *fulloncache.Client) {
+		buy, sell := fillOf(7, fulloncache.Buy, "1", "100"), fillOf(7, fulloncache.Sell, "1", "100")
+		buy.Fee, sell.Fee = dec("0.5"), dec("0.25")
+		want := earned("0", "0.75", positionOf(7, fulloncache.Flat, "0", "0"))
+		for _, fill := range []fulloncache.Trade{buy, sell} {
+			_, err := c.Accounts.ApplyTrade(s.ctx, fill)
+			must(s, err)
+		}
+		stored(s, c, want)
+		applied, err := s.open().Accounts.ApplyTrades(s.ctx, []fulloncache.Trade{sell, buy, sell})
+		if err != nil || applied != (fulloncache.Applied{Duplicates: 3}) {
+			s.Fatalf("%+v, %v", applied, err)
+		}
+		stored(s, c, want)
+		applied, err = c.Accounts.ApplyTrades(s.ctx, []fulloncache.Trade{of(desk, ethUSD, buy), of(desk, ethUSD, sell), of(desk, ethUSD, buy)})
+		if err != nil || applied != (fulloncache.Applied{Applied: 2, Duplicates: 1}) {
+			s.Fatalf("%+v, %v", applied, err)
+		}
+		stored(s, c, in(desk, ethUSD, want))
 	})
 }
 

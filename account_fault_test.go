@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -334,6 +336,24 @@ func TestFillsKilledBetweenComputingAndWriting(t *testing.T) {
 	}
 }
 
+// breakConnections breaks connections so many times while work is done: those through
+// a proxy and those to a server, by turns.
+func breakConnections(t *testing.T, proxy *testenv.Proxy, srv *testenv.Server, times, work int, done *atomic.Int64) {
+	t.Helper()
+	for n := range times {
+		testenv.Eventually(t, "some work", func() (bool, string) {
+			d := done.Load()
+			return d >= int64(work*n/(times+1)) || t.Failed(), fmt.Sprint(d)
+		})
+		if n%2 == 0 {
+			proxy.Cut()
+			proxy.Restore(t)
+		} else {
+			srv.KillClients(t, "normal")
+		}
+	}
+}
+
 // The connection breaks at any moment, also between a write and its answer: what
 // is applied again until it is known to count, counts once.
 func TestFillsThroughBrokenConnections(t *testing.T) {
@@ -363,18 +383,7 @@ func TestFillsThroughBrokenConnections(t *testing.T) {
 			}
 		})
 	}
-	for n := range cuts {
-		testenv.Eventually(t, "some fills", func() (bool, string) {
-			d := done.Load()
-			return d >= int64(writers*each*n/(cuts+1)) || t.Failed(), fmt.Sprint(d)
-		})
-		if n%2 == 0 {
-			proxy.Cut()
-			proxy.Restore(t)
-		} else {
-			srv.KillClients(t, "normal")
-		}
-	}
+	breakConnections(t, proxy, srv, cuts, writers*each, &done)
 	wg.Wait()
 	p, err := c.Accounts.Position(ctx, desk, btcUSD)
 	must(t, err)
@@ -512,19 +521,6 @@ func TestAccountIndexComesBack(t *testing.T) {
 		all, _ := listBalances(c.Accounts.Accounts(ctx))
 		return n == 1 && len(all) == 1, fmt.Sprint(n, all)
 	})
-	// With a reconnect.
-	lose()
-	for _, node := range cluster.Nodes {
-		node.KillClients(t, "normal")
-	}
-	testenv.Eventually(t, "the index", func() (bool, string) {
-		n := 0
-		for range c.Accounts.AllPositions(ctx) {
-			n++
-		}
-		all, _ := listBalances(c.Accounts.Accounts(ctx))
-		return n == 1 && len(all) == 1, fmt.Sprint(n, all)
-	})
 	// Who deletes the last position takes the account out, unless another was stored.
 	for range 20 {
 		stored := make(chan error, 1)
@@ -541,9 +537,58 @@ func TestAccountIndexComesBack(t *testing.T) {
 	}
 }
 
-// The node with the index does not answer for a while, and has lost it: who wrote
-// adds its accounts, though it writes no more.
+// indexed waits until the index leads to one position.
+func indexed(t testing.TB, c *fulloncache.Client, p fulloncache.Position) {
+	t.Helper()
+	ctx := testenv.Context(t)
+	testenv.Eventually(t, "the index", func() (bool, string) {
+		var got []fulloncache.Position
+		for p, err := range c.Accounts.AllPositions(ctx) {
+			if err != nil {
+				return false, err.Error()
+			}
+			got = append(got, p)
+		}
+		return len(got) == 1 && got[0].Equal(p), fmt.Sprint(got)
+	})
+}
+
+// The index is lost with the connection: who wrote adds its accounts, though it
+// writes no more. What is in the way is tried again, until the client is closed.
 func TestAccountIndexComesBackByItself(t *testing.T) {
+	t.Parallel()
+	ctx, cluster := testenv.Context(t), testenv.NewCluster(t)
+	var log syncBuffer
+	cfg := fulloncache.Config{ClusterMode: true, ClusterNodes: cluster.Addrs()}
+	reader := open(t, cfg)
+	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	c := open(t, cfg)
+	p := positionOf(0, fulloncache.Long, "1", "100")
+	must(t, c.Accounts.UpsertPosition(ctx, p))
+	index := cluster.Owner(t, cluster.Slot(t, "positions"))
+	lose := func(with ...string) {
+		index.Do(t, with...)
+		index.KillClients(t, "normal")
+	}
+	lose("DEL", "positions")
+	indexed(t, reader, p)
+	// block waits for the one warning of failures that follow each other.
+	block := func() {
+		t.Helper()
+		failures := func() int { return strings.Count(log.String(), "accounts not indexed") }
+		before := failures()
+		lose("SET", "positions", "in the way")
+		testenv.Eventually(t, "a warning", func() (bool, string) { return failures() > before, log.String() })
+	}
+	block()
+	index.Do(t, "DEL", "positions")
+	indexed(t, reader, p)
+	block()
+	c.Close() // it waits for no index
+}
+
+// The node with the index dies and comes back without it.
+func TestAccountIndexOutlivesItsNode(t *testing.T) {
 	t.Parallel()
 	ctx, cluster := testenv.Context(t), testenv.NewCluster(t)
 	index := cluster.Owner(t, cluster.Slot(t, "positions"))
@@ -556,31 +601,13 @@ func TestAccountIndexComesBackByItself(t *testing.T) {
 	p := in(a, btcUSD, positionOf(0, fulloncache.Long, "1", "100"))
 	must(t, c.Accounts.UpsertPosition(ctx, p))
 	wantPositions(t, reader.Accounts.AllPositions(ctx), p)
-	down := func() {
-		index.Freeze(t)
-		for _, err := range c.Accounts.AllPositions(ctx) {
-			wantErr(t, err, fulloncache.ErrUnavailable)
-		}
+	index.Kill()
+	for _, err := range c.Accounts.AllPositions(ctx) {
+		wantErr(t, err, fulloncache.ErrUnavailable)
 	}
-	down()
 	// Fills do not wait for it.
-	fill := of(a, btcUSD, fillOf(1, fulloncache.Sell, "1", "100"))
-	p, err := c.Accounts.ApplyTrade(ctx, fill)
+	p, err := c.Accounts.ApplyTrade(ctx, of(a, btcUSD, fillOf(1, fulloncache.Sell, "1", "100")))
 	must(t, err)
-	index.Thaw(t)
-	index.Do(t, "DEL", "positions")
-	testenv.Eventually(t, "the index", func() (bool, string) {
-		var got []fulloncache.Position
-		for p, err := range reader.Accounts.AllPositions(ctx) {
-			if err != nil {
-				return false, err.Error()
-			}
-			got = append(got, p)
-		}
-		return len(got) == 1 && got[0].Equal(p), fmt.Sprint(got)
-	})
-	// Close does not wait until it succeeds.
-	down()
-	c.Close()
-	index.Thaw(t)
+	index.Restart(t)
+	indexed(t, reader, p)
 }

@@ -1,6 +1,7 @@
 package fulloncache
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"maps"
@@ -69,13 +70,24 @@ func (x *accountIndex) wrote(ctx context.Context, a Account, created rueidis.Red
 // add adds accounts. If that fails, the next write tries again: what is stored
 // matters more than that it is listed.
 func (x *accountIndex) add(ctx context.Context, accounts ...Account) error {
+	err := x.put(ctx, accounts)
+	if err != nil {
+		x.warn(ctx, err)
+	}
+	return err
+}
+
+func (x *accountIndex) warn(ctx context.Context, err error) {
+	x.log.WarnContext(ctx, "accounts not indexed", "index", x.key, "error", err)
+}
+
+func (x *accountIndex) put(ctx context.Context, accounts []Account) error {
 	members := make([]string, len(accounts))
 	for i, a := range accounts {
 		members[i] = a.member()
 	}
 	_, err := x.kv.Do(ctx, x.kv.B().Sadd().Key(x.key).Member(members...).Build())
 	if err != nil {
-		x.log.WarnContext(ctx, "accounts not indexed", "index", x.key, "error", err)
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		for _, a := range accounts {
@@ -96,8 +108,13 @@ func (x *accountIndex) renew() {
 	}
 }
 
+// addAllAgain is how soon adding all accounts is tried again.
+const addAllAgain = 500 * time.Millisecond
+
 // addAll adds all accounts, until that has succeeded since renew was last called.
+// It warns of the first of failures that follow each other.
 func (x *accountIndex) addAll(ctx context.Context) {
+	warned := false
 	for {
 		x.mu.Lock()
 		if !x.anew {
@@ -108,17 +125,22 @@ func (x *accountIndex) addAll(ctx context.Context) {
 		x.anew = false
 		accounts := slices.Collect(maps.Keys(x.added))
 		x.mu.Unlock()
-		failed := false
+		var failed error
 		for some := range slices.Chunk(accounts, kv.Pipelined) {
-			failed = x.add(ctx, some...) != nil || failed
+			failed = cmp.Or(failed, x.put(ctx, some))
 		}
-		if !failed {
+		if failed == nil {
+			warned = false
 			continue
+		}
+		if !warned {
+			x.warn(ctx, failed)
+			warned = true
 		}
 		x.mu.Lock()
 		x.anew = true
 		x.mu.Unlock()
-		again := time.NewTimer(indexEvery)
+		again := time.NewTimer(addAllAgain)
 		select {
 		case <-again.C:
 		case <-ctx.Done():

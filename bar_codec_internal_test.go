@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/fullon/fulloncache/internal/feed"
+	"github.com/fullon/fulloncache/internal/testenv"
 )
 
 var minute = func() *period { p, _ := Timeframe("1m").period(); return &p }()
@@ -143,13 +146,102 @@ func TestParseBars(t *testing.T) {
 		len(e.Value.bars) != 2 || len(e.Value.newest) != 1 || e.Value.newest[0].Time != time.Unix(1640991780, 0).UTC() {
 		t.Errorf("got %+v (%v)", e, err)
 	}
+	// The newest bar is somebody else's: that it cannot be read hides no other.
+	for _, newest := range []string{"-", "", "1640991780", "1640991781,7,,,,1"} {
+		m, err := parseBars("C 5 1640991660 1 1640991660,5,,,,1 " + newest + " 1m 6 krakenBTC")
+		if e := m.Event; err != nil || len(e.Value.bars) != 1 || e.Value.newest != nil || e.Key.Symbol != "BTC" {
+			t.Errorf("%q: got %+v (%v)", newest, e, err)
+		}
+	}
 	for _, message := range []string{
 		"", "X 1", "C", "C x 1 0 - 1m 6 krakenBTC", "C 5 x 0 - 1m 6 krakenBTC", "C 5 1 x - 1m 6 krakenBTC", "C 5 1 -1 - 1m 6 krakenBTC", "C 5 1 99 - 1m 6 krakenBTC",
-		"C 5 1 1 - - 1m 6 krakenBTC", "C 5 1 1 garbage - 1m 6 krakenBTC", "C 5 1 0 garbage 1m 6 krakenBTC", "C 5 1 0 - 1x 6 krakenBTC",
+		"C 5 1 1 - - 1m 6 krakenBTC", "C 5 1 1 garbage - 1m 6 krakenBTC", "C 5 1 0 - 1x 6 krakenBTC",
 		"C 5 1 0 - 1m 99 krakenBTC", "C 5 1 0 - 1m -1 krakenBTC", "C 5 1 0 - 1m 9 krakenBTC", "C 5 1 0 - 1m x krakenBTC", "D 5 1m 6 kraken", "D x 1m 6 krakenBTC",
 	} {
 		if m, err := parseBars(message); err == nil {
 			t.Errorf("%q is read as %+v", message, m)
 		}
+	}
+}
+
+// minuteBar is a bar of nothing in particular.
+func minuteBar(minute int) Bar {
+	one := MustDecimal("1")
+	return Bar{Time: time.Unix(1640991660, 0).UTC().Add(time.Duration(minute) * time.Minute), Open: one, High: one, Low: one, Close: one}
+}
+
+// delivered are the minutes of the bars that a follower delivers of a burst.
+func delivered(t *testing.T, f *barFollower, c *OHLCVCache, burst barBurst) (minutes []int) {
+	t.Helper()
+	f.deliver(t.Context(), c, feed.Update[Series, barBurst]{Event: feed.Event[Series, barBurst]{Value: burst}}, func(u BarUpdate, err error) bool {
+		if err != nil {
+			t.Error(err)
+		}
+		minutes = append(minutes, int(u.Bar.Time.Sub(minuteBar(0).Time).Minutes()))
+		return true
+	})
+	return minutes
+}
+
+// A stream that begins while a late bar comes yields the newest one first all the same.
+func TestBarStreamBeginsWithTheNewest(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		newest []Bar
+		want   []int
+	}{
+		{[]Bar{minuteBar(9)}, []int{9, 3, 4}}, {[]Bar{minuteBar(4)}, []int{3, 4}}, {nil, []int{3, 4}},
+	} {
+		f := &barFollower{}
+		got := delivered(t, f, nil, barBurst{from: minuteBar(3).Time.Unix(), bars: []Bar{minuteBar(3), minuteBar(4)}, newest: c.newest})
+		if !slices.Equal(got, c.want) || f.newest != minuteBar(slices.Max(c.want)).Time.Unix() {
+			t.Errorf("newest %v: got %v, then %d", c.newest, got, f.newest)
+		}
+	}
+}
+
+// What comes by another connection makes a stream read again from the newest bar that
+// it has delivered, or from before: one error can stand for several disconnects.
+func TestBarStreamAfterAnotherConnection(t *testing.T) {
+	t.Parallel()
+	ctx := testenv.Context(t)
+	client, err := New(ctx, Config{URL: testenv.Redis(t).URL(), KeyPrefix: testenv.Prefix(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	c, series := client.OHLCV, Series{Market{"kraken", "BTC/USD"}, "1m"}
+	var bars []Bar
+	for n := range 10 {
+		bars = append(bars, minuteBar(n))
+	}
+	if _, err := c.Append(ctx, series, bars); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.series(series)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &barFollower{barSeries: s}
+	for _, step := range []struct {
+		link  int64
+		from  int
+		bars  []Bar
+		wants []int
+	}{
+		{1, 4, bars[4:5], []int{9, 4}},
+		{1, 2, bars[2:4], []int{2, 3}},
+		{2, 9, bars[9:], []int{9}},
+		{2, 9, bars[9:], []int{9}},
+		{3, 7, bars[7:8], []int{7, 8, 9}},
+	} {
+		got := delivered(t, f, c, barBurst{link: step.link, from: minuteBar(step.from).Time.Unix(), bars: step.bars, newest: bars[9:]})
+		if !slices.Equal(got, step.wants) {
+			t.Errorf("connection %d, from %d: got %v, want %v", step.link, step.from, got, step.wants)
+		}
+	}
+	f.newest = minuteBar(6).Time.Unix()
+	if got := delivered(t, f, c, barBurst{link: 4, from: minuteBar(9).Time.Unix(), bars: bars[9:]}); !slices.Equal(got, []int{6, 7, 8, 9}) {
+		t.Errorf("got %v", got)
 	}
 }

@@ -244,6 +244,15 @@ func every(ctx context.Context, t *testing.T, c *fulloncache.Client) map[string]
 		"AccountCache.UpsertPosition":    {positionOf(0, fulloncache.Long, "1", "1")},
 		"AccountCache.WaitPosition":      {desk, btcUSD, int64(0)},
 		"AccountCache.WatchPositions":    {desk},
+		"OHLCVCache.Append":              {minutes, barsOf(0, 1)},
+		"OHLCVCache.Delete":              {minutes},
+		"OHLCVCache.Exchanges":           {},
+		"OHLCVCache.Last":                {minutes},
+		"OHLCVCache.Latest":              {minutes, 1},
+		"OHLCVCache.Len":                 {minutes},
+		"OHLCVCache.Range":               {minutes, b0, b0},
+		"OHLCVCache.Series":              {"kraken"},
+		"OHLCVCache.Stream":              {minutes},
 		"SymbolCache.Add":                {symbolOf(btc)},
 		"SymbolCache.Delete":             {btc},
 		"SymbolCache.Exists":             {btc},
@@ -309,7 +318,9 @@ func every(ctx context.Context, t *testing.T, c *fulloncache.Client) map[string]
 		"TradesCache.UserStatuses":       {},
 	}
 	got := make(map[string]error)
-	for _, cache := range []any{c.Base, c.Exchanges, c.Orders, c.Symbols, c.Ticks, c.Trades, c.Accounts, c.Processes, c.Bots} {
+	for _, cache := range []any{
+		c.Base, c.Exchanges, c.Symbols, c.Ticks, c.Orders, c.Trades, c.Bots, c.Processes, c.Accounts, c.OHLCV,
+	} {
 		v := reflect.ValueOf(cache)
 		for i := range v.NumMethod() {
 			method := v.Type().Method(i)
@@ -357,6 +368,8 @@ func outcome(ctx context.Context, t *testing.T, name string, out []reflect.Value
 	case iter.Seq2[fulloncache.Trade, error]:
 		return firstError(first)
 	case iter.Seq2[fulloncache.TradeUpdate, error]:
+		return firstError(first)
+	case iter.Seq2[fulloncache.BarUpdate, error]:
 		return firstError(first)
 	case iter.Seq2[fulloncache.Position, error]:
 		return firstError(first)
@@ -450,6 +463,7 @@ func TestCancelledContextsAndClosedClientsEverywhere(t *testing.T) {
 	}
 	// A stream's context ends the stream: that is no error.
 	check(cancelled, context.Canceled, map[string]error{
+		"OHLCVCache.Stream":           errEnded,
 		"AccountCache.WatchPositions": errEnded, "OrdersCache.Watch": errEnded, "TradesCache.Stream": errEnded, "TickCache.Stream": errEnded, "TickCache.StreamExchange": errEnded,
 		"TickCache.Subscribe": errEnded, "TickCache.SubscribeExchange": errEnded,
 		"ProcessCache.Watch": errEnded, "BotCache.Watch": errEnded,

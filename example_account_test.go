@@ -60,7 +60,7 @@ func ExampleAccountCache_ApplyTrades() {
 	}
 	// Output:
 	// 2 applied, 1 counted already
-	// trade kraken BTC/USD t2: invalid input: side "": want buy or sell
+	// element 1: trade kraken BTC/USD t2: invalid input: side "": want buy or sell
 }
 
 func ExampleAccountCache_Position() {

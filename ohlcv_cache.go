@@ -39,6 +39,7 @@ type OHLCVCache struct {
 	cap       string
 	exchanges *exchangeIndex
 	hub       *feed.Hub[Series, barBurst]
+	links     sync.Map // exchange → *atomic.Int64, see barSource
 }
 
 func newOHLCVCache(cfg Config, db *kv.Client, space keys.Space, connection *observer) *OHLCVCache {

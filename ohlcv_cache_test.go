@@ -3,16 +3,19 @@ package fulloncache_test
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
 
 	"github.com/fullon/fulloncache"
+	"github.com/fullon/fulloncache/internal/testenv"
 )
 
 var (
@@ -433,21 +436,39 @@ func TestBarsSeries(t *testing.T) {
 	})
 }
 
-// Two writers append the same and other bars, out of order and again and again: each
-// is there once, in its place.
+// shuffledBars are the bars up to a number, some of them twice, in no order and a few
+// at a time.
+func shuffledBars(n int) iter.Seq[[]fulloncache.Bar] {
+	order := append(rand.Perm(n), rand.Perm(n)[:n/2]...)
+	return func(yield func([]fulloncache.Bar) bool) {
+		for some := range slices.Chunk(order, 7) {
+			slices.Sort(some)
+			some = slices.Compact(some) // within a call twice is a mistake
+			rand.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
+			bars := make([]fulloncache.Bar, len(some))
+			for i, number := range some {
+				bars[i] = barOf(number, 0)
+			}
+			if !yield(bars) {
+				return
+			}
+		}
+	}
+}
+
+// Two writers append the same bars, out of order and again: each is there once, in its
+// place.
 func TestBarsOfTwoWriters(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
-		const n = 300
+		n := 300
+		if testenv.Soak() && s.mode.admin != nil { // the other one is slow
+			n = 3000
+		}
 		var wg sync.WaitGroup
 		for range 2 {
 			writer := s.open()
 			wg.Go(func() {
-				order := rand.Perm(n)
-				for some := range slices.Chunk(append(order, order[:n/2]...), 7) {
-					var bars []fulloncache.Bar
-					for _, number := range some {
-						bars = append(bars, barOf(number, 0))
-					}
+				for bars := range shuffledBars(n) {
 					if _, err := writer.OHLCV.Append(s.ctx, minutes, bars); err != nil {
 						s.Error(err)
 						return
@@ -458,4 +479,43 @@ func TestBarsOfTwoWriters(t *testing.T) {
 		wg.Wait()
 		s.bars(c, minutes, barsOf(0, n))
 	})
+}
+
+// The same while connections break at any moment, also between a write and its answer:
+// what is appended again until there is no error is there once.
+func TestBarsThroughBrokenConnections(t *testing.T) {
+	t.Parallel()
+	ctx, srv := testenv.Context(t), testenv.NewRedis(t)
+	proxy := testenv.NewProxy(t, srv.Addr())
+	n, cuts := 300, 4
+	if testenv.Soak() {
+		n, cuts = 5000, 60
+	}
+	const writers = 2
+	var (
+		wg   sync.WaitGroup
+		done atomic.Int64
+	)
+	for range writers {
+		writer := open(t, fulloncache.Config{URL: proxy.URL(), SocketTimeout: time.Second, BreakerCooldown: 10 * time.Millisecond})
+		wg.Go(func() {
+			for bars := range shuffledBars(n) {
+				for {
+					_, err := writer.OHLCV.Append(ctx, minutes, bars)
+					if err == nil {
+						break
+					}
+					if !errors.Is(err, fulloncache.ErrUnavailable) {
+						t.Error(err)
+						return
+					}
+				}
+				done.Add(1)
+			}
+		})
+	}
+	breakConnections(t, proxy, srv, cuts, writers*(n+n/2)/7, &done)
+	wg.Wait()
+	got, err := open(t, fulloncache.Config{URL: srv.URL()}).OHLCV.Range(ctx, minutes, time.Time{}, time.Time{})
+	wantBars(t, got, err, barsOf(0, n))
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -52,9 +53,6 @@ func (c *OHLCVCache) Stream(ctx context.Context, series ...Series) iter.Seq2[Bar
 		}
 		for u, err := range followed(ctx, c.hub, topics) {
 			if err != nil {
-				for _, f := range followers {
-					f.cut = f.cut || errors.Is(err, ErrUnavailable)
-				}
 				if !yield(BarUpdate{}, err) {
 					return
 				}
@@ -75,8 +73,9 @@ func (c *OHLCVCache) Stream(ctx context.Context, series ...Series) iter.Seq2[Bar
 type barFollower struct {
 	*barSeries
 	asked  Series // as the caller spells it
-	newest int64  // of the bars that were delivered, in seconds; 0 if none was
-	cut    bool   // changes may have been missed since
+	began  bool   // something was delivered
+	newest int64  // of the bars that were delivered, in seconds; 0 if none is left
+	link   int64  // what told it last
 }
 
 func (c *OHLCVCache) followers(series []Series) (map[Series]*barFollower, []feed.Topic, error) {
@@ -100,26 +99,30 @@ func (c *OHLCVCache) followers(series []Series) (map[Series]*barFollower, []feed
 // more.
 func (f *barFollower) deliver(ctx context.Context, c *OHLCVCache, u feed.Update[Series, barBurst], yield func(BarUpdate, error) bool) bool {
 	if u.Deleted {
-		f.newest, f.cut = 0, false
+		f.began, f.newest = true, 0
 		return yield(BarUpdate{Series: f.asked, Rev: u.Rev, Deleted: true}, nil)
 	}
 	bars, from := u.Value.bars, u.Value.from
+	cut := f.began && u.Value.link != f.link // changes may have been missed
 	switch {
-	case f.newest == 0 && (u.Known || from == 0): // the stream begins
+	case !f.began && (u.Known || from == 0):
 		bars = u.Value.newest
-	case f.cut || len(bars) == 0:
-		// Something may have been missed, or is too much for a message.
-		if from == 0 || f.cut {
+	case cut || len(bars) == 0: // or it was too much for a message
+		if from == 0 || cut && f.newest < from {
 			from = f.newest
 		}
 		var more bool
 		if bars, more = f.again(ctx, c, from, yield); !more {
 			return false
 		}
-		if f.cut = false; len(bars) == 0 {
+		if len(bars) == 0 {
 			bars = u.Value.newest // the server has forgotten what was delivered
 		}
+	case !f.began && len(u.Value.newest) > 0 && bars[len(bars)-1].Time.Before(u.Value.newest[0].Time):
+		// A late bar came while the state was read.
+		bars = slices.Concat(u.Value.newest, bars)
 	}
+	f.began, f.link = true, u.Value.link
 	for _, b := range bars {
 		f.newest = max(f.newest, b.Time.Unix())
 		if !yield(BarUpdate{Series: f.asked, Bar: b, Rev: u.Rev}, nil) {
@@ -165,8 +168,8 @@ func (f *barFollower) again(ctx context.Context, c *OHLCVCache, from int64, yiel
 //	R rev
 //
 // n bars have changed, of which the first has the time from; n is 0 if they are too
-// many for a message. newest is the last one of the series, or "-" if it cannot be
-// read. m is the length of the exchange in bytes, so that names may hold anything.
+// many for a message. newest is the last one of the series, or "-" where it cannot be
+// one. m is the length of the exchange in bytes, so that names may hold anything.
 const messageChanged = "C"
 
 // barBurst is what one call changed in a series.
@@ -174,6 +177,7 @@ type barBurst struct {
 	from   int64 // the time of the first bar that has changed; 0 if only newest is known
 	bars   []Bar // those that have changed; none if they are too many
 	newest []Bar // the last one of the series, if it can be read
+	link   int64 // numbers the connection by which it came
 }
 
 // conflateBars makes a burst stand for one that still waits: what both have changed
@@ -240,17 +244,14 @@ func parseBars(message string) (m feed.Message[Series, barBurst], err error) {
 		return m, err
 	}
 	for i, line := range lines {
-		if i == len(lines)-1 && line == "-" {
-			break // the newest one cannot be read
-		}
 		var b Bar
-		if err := readBar(line, &p, &b); err != nil {
-			return m, err
-		}
+		err := readBar(line, &p, &b)
 		switch {
+		case i < len(lines)-1 && err != nil:
+			return m, err
 		case i < len(lines)-1:
 			e.Value.bars = append(e.Value.bars, b)
-		default:
+		case err == nil: // else it cannot be read, and readers of the series are told
 			e.Value.newest = []Bar{b}
 		}
 	}
@@ -260,8 +261,16 @@ func parseBars(message string) (m feed.Message[Series, barBurst], err error) {
 // barSource is what the feed follows: one group per exchange.
 type barSource struct{ c *OHLCVCache }
 
-func (s barSource) Connect(ctx context.Context, _ string, onMessage func(channel, message string), onDrop func(channel string)) (feed.Conn, error) {
+// Connect numbers the connections. A stream that finds another number knows that it
+// may have missed something, however the errors stand that it was told.
+func (s barSource) Connect(ctx context.Context, exchange string, onMessage func(channel, message string), onDrop func(channel string)) (feed.Conn, error) {
+	s.link(exchange).Add(1)
 	return s.c.kv.Session(ctx, onMessage, onDrop)
+}
+
+func (s barSource) link(exchange string) *atomic.Int64 {
+	link, _ := s.c.links.LoadOrStore(exchange, new(atomic.Int64))
+	return link.(*atomic.Int64)
 }
 
 func (s barSource) Control(exchange string) string { return s.c.keys.BarRevChannel(exchange) }
@@ -273,7 +282,9 @@ func (s barSource) Probe(ctx context.Context, conn feed.Conn, exchange string) (
 }
 
 func (s barSource) Decode(channel, message string) (feed.Message[Series, barBurst], error) {
-	return readBars(channel, message)
+	m, err := readBars(channel, message)
+	m.Event.Value.link = s.link(m.Event.Key.Exchange).Load()
+	return m, err
 }
 
 // Load reads the newest bars of the series behind channels. A series' entry is read
@@ -299,6 +310,7 @@ func (s barSource) Load(ctx context.Context, exchange string, channels []string,
 			case err != nil:
 				return heard, err
 			}
+			e.Value.link = s.link(exchange).Load()
 			if e.Rev != 0 { // a series whose newest bar is corrupt is there all the same
 				emit(channel, e, nil)
 			}

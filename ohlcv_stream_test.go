@@ -143,6 +143,70 @@ func TestBarStreamOfSlowConsumer(t *testing.T) {
 	})
 }
 
+// What a stream begins with, and changes that come before it is taken: none is lost.
+func TestBarStreamConflatesWhatItBeginsWith(t *testing.T) {
+	conformance(t, func(s *suite, c *fulloncache.Client) {
+		s.cfg.StreamBuffer = 1
+		reader := s.open()
+		hours := fulloncache.Series{Market: btc, Timeframe: "1h"}
+		put := func(of fulloncache.Series, bars ...fulloncache.Bar) {
+			s.Helper()
+			_, err := c.OHLCV.Append(s.ctx, of, bars)
+			must(s, err)
+		}
+		put(hours, barOf(0, 0))
+		put(minutes, barsOf(0, 3)...)
+		other := followBars(s, reader, minutes, hours) // what is followed is known at once
+		seen := make(map[fulloncache.Series]bool)
+		for range 2 {
+			e := other.next()
+			must(s, e.err)
+			seen[e.v.Series] = true
+		}
+		if len(seen) != 2 {
+			s.Fatalf("got %v", seen)
+		}
+		var got []fulloncache.Bar
+		for u, err := range reader.OHLCV.Stream(s.ctx, hours, minutes) {
+			if must(s, err); u.Series == hours {
+				put(minutes, barOf(3, 0), barOf(4, 0))
+				other.want(minutes, barOf(3, 0), barOf(4, 0))
+				continue
+			}
+			if got = append(got, u.Bar); u.Bar.Equal(barOf(4, 0)) {
+				break
+			}
+		}
+		wantBars(s, got, nil, barsOf(2, 5))
+	})
+}
+
+// A series that is gone without a word is found to be gone.
+func TestBarStreamNoticesWhatIsCleared(t *testing.T) {
+	conformance(t, func(s *suite, c *fulloncache.Client) {
+		s.cfg.FeedHeartbeat = 50 * time.Millisecond
+		s.append(c, minutes, barsOf(0, 3), fulloncache.Appended{Added: 3})
+		f := followBars(s, s.open(), minutes)
+		f.want(minutes, barOf(2, 0))
+		_, err := c.Base.Clear(s.ctx)
+		must(s, err)
+		f.wantDeleted(minutes)
+		s.append(c, minutes, barsOf(0, 2), fulloncache.Appended{Added: 2})
+		f.want(minutes, barsOf(0, 2)...)
+	})
+}
+
+// Bars that may not be read are no bars: the stream says so.
+func TestBarStreamThatMayNotBeRead(t *testing.T) {
+	t.Parallel()
+	srv := testenv.NewRedis(t)
+	srv.Do(t, "ACL", "SETUSER", "blind", "on", ">secret", "~*", "&*", "+@all", "-lindex")
+	_, err := open(t, fulloncache.Config{URL: srv.URL()}).OHLCV.Append(testenv.Context(t), minutes, barsOf(0, 3))
+	must(t, err)
+	blind := open(t, fulloncache.Config{URL: "redis://blind:secret@" + srv.Addr()})
+	wantErr(t, followBars(t, blind, minutes).next().err, fulloncache.ErrUnavailable, "NOPERM")
+}
+
 // What is published and is no change of a series is an error of its own; so are an
 // entry of the index and a newest bar that cannot be read.
 func TestBarStreamCorrupt(t *testing.T) {
@@ -287,6 +351,70 @@ func TestBarStreamFaultCutOff(t *testing.T) {
 		f.stream.want(minutes, barOf(n+149, 2))
 		f.put(barOf(n+149, 0))
 		f.stream.want(minutes, barOf(n+149, 0))
+	}
+	// Of a series that is gone, all that is there afterwards is new.
+	must(t, f.writer.OHLCV.Delete(f.ctx, minutes))
+	f.stream.wantDeleted(minutes)
+	before := f.seen.count(fulloncache.EventFeedDisconnected)
+	f.proxy.Cut()
+	eventually(t, f.seen, fulloncache.EventFeedDisconnected, before+1)
+	f.put(barsOf(0, 4)...)
+	f.proxy.Restore(t)
+	got, _, _ := f.until(barOf(3, 0))
+	for _, b := range barsOf(0, 4) {
+		if !got[b.Time].Equal(b) {
+			t.Errorf("got %v, want %v", got[b.Time], b)
+		}
+	}
+}
+
+// The connection breaks when a stream is about to read what was too much for a
+// message: it says so and tries again, until it can, its consumer stops, or its
+// context ends.
+func TestBarStreamFaultReadingAgain(t *testing.T) {
+	for _, end := range []string{"restored", "stopped", "cancelled", "stopped at once"} {
+		t.Run(end, func(t *testing.T) {
+			f := newBarFaults(t)
+			ctx, cancel := context.WithCancel(f.ctx)
+			defer cancel()
+			began, errs, got := false, 0, make(map[time.Time]fulloncache.Bar)
+			for u, err := range f.reader.OHLCV.Stream(ctx, minutes) {
+				switch {
+				case !began:
+					must(t, err)
+					began = true
+					if end != "stopped at once" {
+						f.put(barsOf(4, 304)...)
+						f.stream.want(minutes, barsOf(4, 304)...) // it was told, as all are
+					}
+					f.proxy.Cut()
+					continue
+				case err != nil:
+					wantErr(t, err, fulloncache.ErrUnavailable)
+					if errs++; errs == 2 {
+						f.proxy.Restore(t)
+					}
+				default:
+					got[u.Bar.Time] = u.Bar
+				}
+				if end == "cancelled" {
+					cancel()
+				} else if end != "restored" || len(got) == 300 {
+					break
+				}
+			}
+			if end != "restored" {
+				if errs != 1 || len(got) != 0 {
+					t.Errorf("%d errors, %d bars", errs, len(got))
+				}
+				return
+			}
+			for _, b := range barsOf(4, 304) {
+				if !got[b.Time].Equal(b) {
+					t.Errorf("got %v, want %v", got[b.Time], b)
+				}
+			}
+		})
 	}
 }
 

@@ -331,7 +331,7 @@ func TestReadPositionMessage(t *testing.T) {
 		t.Errorf("got %+v, %v", m, err)
 	}
 	for _, message := range []string{
-		"", "X", "P", "P x", "S x", "S {}", "S " + strings.Replace(goodTold, "2026", "1026", 1), "S " + strings.Replace(goodTold, "123", "0", 1),
+		"", "X", "P", "P x", "S x", "S {}", "S " + strings.Replace(goodTold, "8", "0", 1), "S " + strings.Replace(goodTold, "2026", "1026", 1), "S " + strings.Replace(goodTold, "123", "0", 1),
 		"D", "D 1", "D x 123 6\nkrakenA", "D 1 123 -1\nkrakenA", "D 1 123 8\nkrakenA", "D 1 123 7\nkrakenA", "D 1 0 6\nkrakenA", "D 1 123 0\nA",
 	} {
 		_, err := readPositionMessage("channel", message)

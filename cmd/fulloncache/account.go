@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -283,7 +284,7 @@ func parseFill(text []byte, user int64) (fulloncache.Trade, error) {
 	if raw.Trade.Time, err = parseWhen(string(bytes.Trim(raw.Time, `"`))); err != nil {
 		return fulloncache.Trade{}, err
 	}
-	return raw.Trade, raw.Validate()
+	return raw.Trade, cmp.Or(raw.Validate(), fulloncache.Account{UserID: raw.UserID, Exchange: raw.Exchange}.Validate())
 }
 
 // apply applies the batch and begins the next.

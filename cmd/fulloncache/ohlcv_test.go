@@ -154,6 +154,7 @@ func TestOHLCVShow(t *testing.T) {
 █ █ █ █ █ ┊ █ █ █ █ █  │ 0.1
 █ █ █ █ █ ┊ █ █ █ █ █  │
 █ █ █ █ █ ┊ █ █ █ █ █  │
+└01-01 00:00  └01-01 00:08
 `; out != want {
 		t.Errorf("got\n%s\nwant\n%s", out, want)
 	}

@@ -320,9 +320,9 @@ func (s Space) Positions(user int64, exchange string) string {
 }
 
 // PositionFills are the fills that count in a position.
-// Sorted set of the exchange's trade ids by their times in microseconds, capped,
-// and "" by the time up to which no other counts. No TTL: it goes with the
-// position.
+// Sorted set of their sides and the exchange's trade ids ("buy 17") by their times
+// in microseconds, capped, and "" by the time up to which no other counts. No TTL:
+// it goes with the position.
 func PositionFills(positions, symbol string) string { return positions + ":fills:" + Escape(symbol) }
 
 // PositionRev numbers the changes of a user's positions, as TickerRev those of an

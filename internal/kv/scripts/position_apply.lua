@@ -17,8 +17,8 @@
 -- ARGV[7]   channel of the account's positions
 -- ARGV[8]   channel that says that revisions began anew
 -- ARGV[9]   the account, as the index names it
--- ARGV[10…] three for each fill, at most 500: its id; its time, fixed-width text;
---           the same in microseconds since 1970
+-- ARGV[10…] three for each fill, at most 500: what it is known by; its time,
+--           fixed-width text; the same in microseconds since 1970
 -- Returns   {1, rev, created}                 stored; 1 if the account had none, and
 --                                             the index is elsewhere
 --           {2, position, codes, until, now}  nothing stored; what is, or "", and a
