@@ -139,17 +139,17 @@ func TestConnectionBreaks(t *testing.T) {
 	srv := testenv.NewRedis(t)
 	ctx := testenv.Context(t)
 	prefix := testenv.Prefix(t)
-	for word, use := range map[string]func(*fulloncache.Client) error{
-		"\nTIME\r": func(c *fulloncache.Client) error {
+	for word, use := range map[string]func(*testing.T, *fulloncache.Client) error{
+		"\nTIME\r": func(t *testing.T, c *fulloncache.Client) error {
 			h, err := c.Base.Health(ctx)
 			if h.Mode != "standalone" || h.Breaker == "" || len(h.Nodes) != 0 {
 				t.Errorf("with the error: %+v", h)
 			}
 			return err
 		},
-		"\nINFO\r": func(c *fulloncache.Client) error { _, err := c.Base.Health(ctx); return err },
-		"\nPING\r": func(c *fulloncache.Client) error { return c.Base.Ping(ctx) },
-		"\nUNLINK\r": func(c *fulloncache.Client) error {
+		"\nINFO\r": func(_ *testing.T, c *fulloncache.Client) error { _, err := c.Base.Health(ctx); return err },
+		"\nPING\r": func(_ *testing.T, c *fulloncache.Client) error { return c.Base.Ping(ctx) },
+		"\nUNLINK\r": func(t *testing.T, c *fulloncache.Client) error {
 			must(t, c.Base.PushGlobalError(ctx, fulloncache.GlobalError{Component: "a", Message: "b"}))
 			n, err := c.Base.Clear(ctx)
 			if n != 0 {
@@ -157,7 +157,7 @@ func TestConnectionBreaks(t *testing.T) {
 			}
 			return err
 		},
-		"\nSCAN\r": func(c *fulloncache.Client) error {
+		"\nSCAN\r": func(t *testing.T, c *fulloncache.Client) error {
 			var last error
 			n := 0
 			for key, err := range c.Base.Keys(ctx, "*") {
@@ -171,7 +171,7 @@ func TestConnectionBreaks(t *testing.T) {
 			}
 			return last
 		},
-		"\nBLMOVE\r": func(c *fulloncache.Client) error {
+		"\nBLMOVE\r": func(_ *testing.T, c *fulloncache.Client) error {
 			_, err := c.Base.PopGlobalError(ctx, time.Minute)
 			return err
 		},
@@ -179,7 +179,7 @@ func TestConnectionBreaks(t *testing.T) {
 		t.Run(strings.TrimSpace(word), func(t *testing.T) {
 			t.Parallel()
 			c := open(t, fulloncache.Config{URL: cutter(t, srv.Addr(), word), KeyPrefix: prefix + strings.TrimSpace(word)})
-			err := use(c)
+			err := use(t, c)
 			wantErr(t, err, fulloncache.ErrUnavailable)
 			if errors.Is(err, fulloncache.ErrNotFound) {
 				t.Errorf("unknown looks absent: %v", err)

@@ -78,9 +78,10 @@ func foreign(name string) bool {
 // Soak reports whether the faults are to be tested in their full form.
 func Soak() bool { return os.Getenv("FULLON_CACHE_SOAK") == "1" }
 
-// Context returns a context that ends with the test, and before a hang does.
+// Context returns a context that ends with the test, and before a hang does. What
+// runs in parallel may have waited for minutes for its turn.
 func Context(t testing.TB) context.Context {
-	limit := 2 * time.Minute
+	limit := 10 * time.Minute
 	if Soak() {
 		limit = time.Hour
 	}
