@@ -12,6 +12,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/fullon/fulloncache/internal/feed"
 	"github.com/fullon/fulloncache/internal/queue"
 )
 
@@ -318,4 +319,13 @@ func FuzzDecodeOrder(f *testing.F) {
 			t.Fatalf("%q: %+v became %+v, %v", text, got, again, err)
 		}
 	})
+}
+
+// A revision that begins anew makes who watches read everything again.
+func TestOrderResetIsNoOrder(t *testing.T) {
+	t.Parallel()
+	m, err := orderSource{}.Decode("c", "R 17")
+	if err != nil || m.Kind != feed.Reset {
+		t.Errorf("got %+v, %v", m, err)
+	}
 }

@@ -231,6 +231,11 @@ func TestTradeDrainPrintsOrPutsBack(t *testing.T) {
 		return r, w
 	}
 
+	readLine := func(r *os.File) {
+		_, _ = bufio.NewReaderSize(r, 100).ReadString('\n')
+		r.Close()
+	}
+
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err == nil { // where there is one
 		back(full, "10")
@@ -241,18 +246,12 @@ func TestTradeDrainPrintsOrPutsBack(t *testing.T) {
 	back(w, "10")
 	// More than a pipe holds, of which a line is read.
 	r, w = pipe()
-	go func() {
-		_, _ = bufio.NewReaderSize(r, 100).ReadString('\n')
-		r.Close()
-	}()
+	go readLine(r)
 	back(w, "600")
 	if runtime.GOOS == "linux" {
 		// All is written before anybody reads; a line is read, and no more.
 		r, w = pipe()
-		go func() {
-			_, _ = bufio.NewReaderSize(r, 100).ReadString('\n')
-			r.Close()
-		}()
+		go readLine(r)
 		back(w, "10")
 	}
 
