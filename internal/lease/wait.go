@@ -151,7 +151,8 @@ func (w *wakes) serve(ctx context.Context, name string, c *wakeChannel) (done bo
 			}
 			continue
 		case <-ctx.Done():
-		case <-s.Lost():
+		case err := <-s.Lost():
+			_ = err // why does not matter: who waits asks again, and joins anew
 		}
 		return false
 	}

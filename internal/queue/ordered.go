@@ -489,7 +489,8 @@ func (c *consumer) punish(ctx context.Context, list []*Delivery) bool {
 	c.settler.add(heads...)
 	for _, answer := range answers {
 		select {
-		case <-answer:
+		case err := <-answer:
+			_ = err // what is lost was dropped where that was learnt
 		case <-ctx.Done():
 			return false
 		}
