@@ -82,15 +82,15 @@ func (c *OHLCVCache) series(s Series) (b *barSeries, err error) {
 }
 
 // ending is how messages about the series end.
-func (b *barSeries) ending() string {
-	return string(b.Timeframe) + " " + strconv.Itoa(len(b.Exchange)) + " " + b.Exchange + b.Symbol
+func (s *barSeries) ending() string {
+	return string(s.Timeframe) + " " + strconv.Itoa(len(s.Exchange)) + " " + s.Exchange + s.Symbol
 }
 
-func (b *barSeries) absent() error { return fmt.Errorf("bars %s: %w", b.Series, ErrNotFound) }
+func (s *barSeries) absent() error { return fmt.Errorf("bars %s: %w", s.Series, ErrNotFound) }
 
 // holds says that the series' key is taken by another symbol.
-func (b *barSeries) holds(holder string) error {
-	return fmt.Errorf("bars %s: %w: the key holds %q", b.Series, ErrNotFound, holder)
+func (s *barSeries) holds(holder string) error {
+	return fmt.Errorf("bars %s: %w: the key holds %q", s.Series, ErrNotFound, holder)
 }
 
 // blame names the key that made a script fail.
