@@ -67,7 +67,7 @@ func bothBlockings(t *testing.T, test func(s *suite, c *fulloncache.Client, b bl
 }
 
 func TestBlock(t *testing.T) {
-	bothBlockings(t, func(s *suite, c *fulloncache.Client, b blocking) {
+	bothBlockings(t, func(s *suite, _ *fulloncache.Client, b blocking) {
 		got, err := b.block(s.ctx, btc, "bot_1", fulloncache.BlockOptions{})
 		must(s, err)
 		if got.Holder != "bot_1" || got.Market != btc || got.Token < 1 || got.Until.Sub(got.Since) < time.Minute {

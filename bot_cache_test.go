@@ -232,7 +232,8 @@ func TestLeaseNames(t *testing.T) {
 			errs["UpdateBot"] = c.Bots.UpdateBot(s.ctx, bot, said("btc", `1`))
 			_, errs["Bot"] = c.Bots.Bot(s.ctx, bot)
 			errs["DeleteBot"] = c.Bots.DeleteBot(s.ctx, bot)
-			for _, errs["Watch"] = range c.Bots.Watch(s.ctx, bot) {
+			for _, err := range c.Bots.Watch(s.ctx, bot) {
+				errs["Watch"] = err
 			}
 			for name, err := range errs {
 				if !errors.Is(err, fulloncache.ErrInvalid) || !strings.Contains(err.Error(), "bot") || !strings.Contains(err.Error(), what) || len(err.Error()) > 500 {

@@ -42,6 +42,12 @@ func leaseOne(b *bench) error {
 	callers := []caller{{"fulloncache", acquireRelease(b, c)}, {"round trip", timed(func() error { return c.Base.Ping(b.ctx) })}}
 
 	n := atomic.Int64{}
+	var ends []func()
+	defer func() {
+		for _, end := range ends {
+			end()
+		}
+	}()
 	for _, o := range []struct {
 		name string
 		set  func(*rueidislock.LockerOption)
@@ -58,7 +64,7 @@ func leaseOne(b *bench) error {
 		if err != nil {
 			return fmt.Errorf("rueidislock: %w", err)
 		}
-		defer locker.Close()
+		ends = append(ends, locker.Close)
 		name := fmt.Sprint("rueidislock-", n.Add(1))
 		callers = append(callers, caller{o.name, timed(func() error {
 			_, cancel, err := locker.TryWithContext(b.ctx, name)
@@ -99,14 +105,18 @@ const (
 // leaseContended: bots of several clients stand in line for one market, again and
 // again.
 func leaseContended(b *bench) error {
-	clients := make([]*fulloncache.Client, contendClients)
-	for i := range clients {
+	var clients []*fulloncache.Client
+	defer func() {
+		for _, c := range clients {
+			c.Close()
+		}
+	}()
+	for range contendClients {
 		c, err := b.client()
 		if err != nil {
 			return err
 		}
-		defer c.Close()
-		clients[i] = c
+		clients = append(clients, c)
 	}
 	admin, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{b.addr}, ForceSingleClient: true, DisableCache: true})
 	if err != nil {

@@ -542,7 +542,7 @@ func (c *consumer) awaitClaimRoom(ctx context.Context) int {
 func (c *consumer) read(ctx context.Context) {
 	t := trier{c: c}
 	// Busy: the last read left something behind, so that the next need not wait.
-	busy, recover, made := false, false, false
+	busy, lost, made := false, false, false
 	for {
 		n := c.awaitRoom(ctx, busy)
 		if n == 0 {
@@ -553,18 +553,18 @@ func (c *consumer) read(ctx context.Context) {
 			err = c.makeGroup(ctx)
 			made = err == nil
 		}
-		if err == nil && recover {
+		if err == nil && lost {
 			err = c.recover(ctx)
-			recover = err != nil
+			lost = err != nil
 		}
 		if err == nil {
 			var got int
 			got, err = c.readNew(ctx, n, busy)
 			busy = got == n
-			recover = err != nil
+			lost = err != nil
 		}
 		if kv.IsNoGroup(err) {
-			made, recover, err = false, false, nil
+			made, lost, err = false, false, nil
 		}
 		if !t.goOn(ctx, err) {
 			return

@@ -294,7 +294,7 @@ func TestWhatIsNeverSettledIsADeadLetter(t *testing.T) {
 		s.submit(q, msg(1), msg(2))
 		opt := queue.ConsumeOptions{Visibility: 50 * time.Millisecond, MaxDeliveries: 2, Poll: 10 * time.Millisecond}
 		end := make(chan struct{})
-		stop := s.consume(q, opt, func(ctx context.Context, d *queue.Delivery) error {
+		stop := s.consume(q, opt, func(ctx context.Context, _ *queue.Delivery) error {
 			<-ctx.Done()
 			<-end // it hangs
 			return nil
@@ -364,7 +364,10 @@ func TestConcurrencyIsBounded(t *testing.T) {
 		s.consume(q, queue.ConsumeOptions{Concurrency: 3}, func(ctx context.Context, _ *queue.Delivery) error {
 			n := now.Add(1)
 			defer now.Add(-1)
-			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+			for m := most.Load(); n > m; m = most.Load() {
+				if most.CompareAndSwap(m, n) {
+					break
+				}
 			}
 			st, err := q.Stats(ctx)
 			if err != nil || st.Pending > 3+256 {
@@ -794,7 +797,7 @@ func TestWhatMayHaveBeenSettledIsNoError(t *testing.T) {
 }
 
 func TestConsumeEndsWithTheClient(t *testing.T) {
-	conformance(t, func(s *suite, db *kv.Client) {
+	conformance(t, func(s *suite, _ *kv.Client) {
 		for _, ordered := range []bool{false, true} {
 			opt := s.opt
 			db, err := kv.Open(s.ctx, opt)
@@ -914,7 +917,7 @@ func TestWhatWasTakenOverMeanwhileIsNotHandled(t *testing.T) {
 	var got record
 	var slow atomic.Bool
 	taken := make(chan struct{})
-	stop := s.consume(q, queue.ConsumeOptions{Concurrency: 1, Visibility: visibility}, func(ctx context.Context, d *queue.Delivery) error {
+	stop := s.consume(q, queue.ConsumeOptions{Concurrency: 1, Visibility: visibility}, func(_ context.Context, d *queue.Delivery) error {
 		got.add(d.ID)
 		if slow.Load() {
 			<-taken
