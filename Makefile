@@ -20,7 +20,7 @@ EXEMPT_CAP := 10
 TOOL := go tool -modfile=$(CURDIR)/tools/go.mod
 STATICCHECK := $(TOOL) staticcheck
 GOTEST := $(TOOL) gotestsum --format=pkgname --format-hide-empty-pkg --
-TESTFLAGS = -race -shuffle=on $(if $(RUN),-run '$(RUN)')
+TESTFLAGS = -race -shuffle=on -timeout=20m $(if $(RUN),-run '$(RUN)')
 
 # The other modules of this repository that hold code.
 MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod))
