@@ -75,7 +75,8 @@ type meta struct {
 func newMeta(s *suite, rec record, tune func(*fulloncache.Config)) *meta {
 	s.Helper()
 	m := &meta{suite: s, ops: &operations{}, ev: &events{}}
-	m.cfg.LoadTimeout = 30 * time.Second // a database is slow beside other tests
+	// Beside other tests a database is slow, and so are signs of life.
+	m.cfg.LoadTimeout, m.cfg.NearMaxStaleness = 30*time.Second, 30*time.Second
 	if tune != nil {
 		tune(&m.cfg)
 	}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -197,9 +199,11 @@ func (r *OrderRepository) store(ctx context.Context, orders []fulloncache.Order,
 func (r *OrderRepository) storeKeys(ctx context.Context, c *conn, keys []orderKey, want map[orderKey]messages, merge merge) (map[orderKey]fulloncache.Order, error) {
 	have := make(map[orderKey]fulloncache.Order, len(keys))
 	var changed []orderRow
-	// All that is there is locked before anything is added, so that writers do not
-	// wait for each other in a circle. There is more than one round only if another
-	// writer adds one of the orders in between.
+	if err := r.takeTurns(ctx, c, keys); err != nil {
+		return nil, err
+	}
+	// There is more than one round only if another program adds one of the orders in
+	// between.
 	for missing := keys; len(missing) > 0; {
 		found, err := r.lock(ctx, c, missing)
 		if err != nil {
@@ -227,6 +231,27 @@ func (r *OrderRepository) storeKeys(ctx context.Context, c *conn, keys []orderKe
 		}
 	}
 	return have, nil
+}
+
+// takeTurns waits until no other writer stores one of the orders, and lets none
+// until the transaction ends. Rows alone would not do: who adds an order and waits
+// for a row would wait for who has the row and waits for the order that is added.
+// Orders share a bounded number of turns, so that any number of them can be stored.
+func (r *OrderRepository) takeTurns(ctx context.Context, c *conn, keys []orderKey) error {
+	if !c.postgres { // in SQLite the transaction is alone
+		return nil
+	}
+	const class, turns = 0x6f72, 64
+	var wanted []int
+	for _, key := range keys {
+		h := fnv.New32a()
+		_, _ = io.WriteString(h, key.exchange+"\x00"+key.id) // a hash takes everything
+		wanted = append(wanted, int(h.Sum32()%turns))
+	}
+	// All take them in the same order.
+	slices.Sort(wanted)
+	_, err := c.exec(ctx, "store orders", "SELECT pg_advisory_xact_lock(?, n) FROM unnest(ARRAY[?]::int[]) AS n", class, bun.List(slices.Compact(wanted)))
+	return err
 }
 
 func without(keys []orderKey, have map[orderKey]fulloncache.Order) []orderKey {

@@ -889,7 +889,7 @@ func TestRefreshLoadsAnew(t *testing.T) {
 		<-g.begun
 		db.set(things{"x": "20"}, nil)
 		var later []<-chan answer
-		for range 10 {
+		for range 3 {
 			later = append(later, a.refresh(ctx, key, db.load), b.refresh(ctx, key, db.load))
 		}
 		testenv.Eventually(t, "waiting processes", func() (bool, string) {
