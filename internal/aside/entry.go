@@ -52,22 +52,28 @@ func (c *corruption) Unwrap() error { return c.err }
 
 // look reads a key's entry, nil if there is none, and the generation in force, 0
 // if there is none. A corrupt entry is noted in the request.
-//
-// The entry comes first: a connection delivers the end of a generation before the
-// answers to what was asked after it, so that the generation known after an entry
-// of an ended one was read is not the entry's any more.
 func (c *Cache[V]) look(ctx context.Context, r *request) (e *entry[V], generation int64, hit bool, err error) {
-	e, hit, err = c.entries.Get(ctx, r.key, func(b rueidis.Builder) rueidis.Cacheable {
-		return b.Hgetall().Key(r.key).Cache()
-	}, func(m rueidis.RedisMessage, err error) (*entry[V], error) { return c.decode(r.key, m, err) })
-	if err != nil && !errors.Is(err, errNone) && !errors.As(err, &r.corrupt) {
-		return nil, 0, false, fmt.Errorf("read %s: %w", r.key, err)
-	}
 	generation, known, err := c.generations.Get(ctx, c.opt.Generation, func(b rueidis.Builder) rueidis.Cacheable {
 		return b.Get().Key(c.opt.Generation).Cache()
 	}, decodeGeneration)
 	if err != nil && !errors.Is(err, errNone) {
 		return nil, 0, false, fmt.Errorf("read %s: %w", c.opt.Generation, err)
+	}
+	e, hit, err = c.entries.Get(ctx, r.key, func(b rueidis.Builder) rueidis.Cacheable {
+		return b.Hgetall().Key(r.key).Cache()
+	}, func(m rueidis.RedisMessage, err error) (*entry[V], error) { return c.decode(r.key, m, err) })
+	if !hit && known {
+		// A connection tells that a generation has ended before it answers what was
+		// asked afterwards: then the entry may be of the ended one, and none is in force.
+		generation, known = c.generations.Peek(c.opt.Generation, time.Now())
+	}
+	switch {
+	case errors.Is(err, errNone):
+		return nil, generation, false, nil
+	case errors.As(err, &r.corrupt):
+		return nil, generation, false, nil
+	case err != nil:
+		return nil, 0, false, fmt.Errorf("read %s: %w", r.key, err)
 	}
 	return e, generation, hit && known, nil
 }
