@@ -199,9 +199,6 @@ func (r *OrderRepository) store(ctx context.Context, orders []fulloncache.Order,
 func (r *OrderRepository) storeKeys(ctx context.Context, c *conn, keys []orderKey, want map[orderKey]messages, merge merge) (map[orderKey]fulloncache.Order, error) {
 	have := make(map[orderKey]fulloncache.Order, len(keys))
 	var changed []orderRow
-	if err := r.takeTurns(ctx, c, keys); err != nil {
-		return nil, err
-	}
 	// There is more than one round only if another program adds one of the orders in
 	// between.
 	for missing := keys; len(missing) > 0; {
@@ -237,7 +234,7 @@ func (r *OrderRepository) storeKeys(ctx context.Context, c *conn, keys []orderKe
 // until the transaction ends. Rows alone would not do: who adds an order and waits
 // for a row would wait for who has the row and waits for the order that is added.
 // Orders share a bounded number of turns, so that any number of them can be stored.
-func (r *OrderRepository) takeTurns(ctx context.Context, c *conn, keys []orderKey) error {
+func takeTurns(ctx context.Context, c *conn, keys []orderKey) error {
 	if !c.postgres { // in SQLite the transaction is alone
 		return nil
 	}
@@ -250,7 +247,7 @@ func (r *OrderRepository) takeTurns(ctx context.Context, c *conn, keys []orderKe
 	}
 	// All take them in the same order.
 	slices.Sort(wanted)
-	_, err := c.exec(ctx, "store orders", "SELECT pg_advisory_xact_lock(?, n) FROM unnest(ARRAY[?]::int[]) AS n", class, bun.List(slices.Compact(wanted)))
+	_, err := c.q.NewRaw("SELECT pg_advisory_xact_lock(?, n) FROM unnest(ARRAY[?]::int[]) AS n", class, bun.List(slices.Compact(wanted))).Exec(ctx)
 	return err
 }
 
@@ -307,7 +304,8 @@ func (r *OrderRepository) lock(ctx context.Context, c *conn, keys []orderKey) (m
 	if c.postgres { // in SQLite the transaction is alone
 		q.For("UPDATE")
 	}
-	if err := q.Scan(ctx); err != nil {
+	// A transaction that failed to take turns fails to read, too.
+	if err := cmp.Or(takeTurns(ctx, c, keys), q.Scan(ctx)); err != nil {
 		return nil, c.fail(ctx, "read orders", err)
 	}
 	found := make(map[orderKey]fulloncache.Order, len(rows))
