@@ -139,14 +139,10 @@ func (c *BotCache) lost(l *lease.Lease, err error) {
 	report := GlobalError{Component: "fullon.cache.bots", Message: err.Error(), Time: time.Now().UTC()}
 	_ = c.kv.Background(func(ctx context.Context) { // after Close nothing is told
 		const attempts, pause = 60, time.Second
-		for range attempts {
-			if c.errors.push(ctx, c.keys.GlobalError(), report) == nil {
-				return
-			}
+		for i := 0; i < attempts && ctx.Err() == nil && c.errors.push(ctx, c.keys.GlobalError(), report) != nil; i++ {
 			select {
 			case <-time.After(pause):
 			case <-ctx.Done():
-				return
 			}
 		}
 	})

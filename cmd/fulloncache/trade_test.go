@@ -366,7 +366,8 @@ func TestReplayTrades(t *testing.T) {
 	// A list that is full ends it; or the oldest give way.
 	t.Setenv("CACHE_TRADES_CAP", "1700")
 	out, errs = s.call(exitError, "", "replay", "--trades", name)
-	if !strings.HasPrefix(out, "1000 read: 500 added") || !strings.Contains(errs, name+":501: ") || !strings.Contains(errs, "queue is full") {
+	// How far it has read by then is a matter of time.
+	if !strings.Contains(out, " read: 500 added") || !strings.Contains(errs, name+":501: ") || !strings.Contains(errs, "queue is full") {
 		t.Errorf("%s%s", out, errs)
 	}
 	out, _ = s.call(0, "", "replay", "--trades", name, "--drop-oldest")
