@@ -243,6 +243,7 @@ func TestBlockCorrupt(t *testing.T) {
 					wantCorrupt(s, c.Bots.Validate(s.ctx, btc, was.Token), key, damage.field)
 					_, err := c.Bots.AcquireWait(s.ctx, btc, "bot_2", plain)
 					wantCorrupt(s, err, key, damage.field)
+					s.inLine(btc, 0) // its place is given back behind its back
 				}
 				must(s, b.unblock(s.ctx, btc, "operator", fulloncache.UnblockOptions{Force: true}))
 			}
