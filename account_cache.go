@@ -67,7 +67,7 @@ func newAccountCache(cfg Config, db *kv.Client, space keys.Space, connection *ob
 	}
 	c.positions = newAccountIndex(db, c.log, space.PositionAccounts(), c.positionsKey)
 	c.balances = newAccountIndex(db, c.log, space.Accounts(), c.balancesKey)
-	c.hub = feed.NewHub(positionSource{c}, feedOptions(cfg, connection, "positions "))
+	c.hub = feed.NewHub(positionSource{connector{db}, c}, feedOptions(cfg, connection, "positions "))
 	return c
 }
 

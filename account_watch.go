@@ -13,7 +13,6 @@ import (
 
 	"github.com/fullon/fulloncache/internal/feed"
 	"github.com/fullon/fulloncache/internal/keys"
-	"github.com/fullon/fulloncache/internal/kv"
 )
 
 // PositionUpdate is one element of a watch: a position as it is now, or that it is
@@ -109,10 +108,9 @@ func (c *AccountCache) WaitPosition(ctx context.Context, account Account, symbol
 }
 
 // positionSource is what the feed follows: one group per user.
-type positionSource struct{ c *AccountCache }
-
-func (s positionSource) Connect(ctx context.Context, _ string, onMessage func(channel, message string), onDrop func(channel string)) (feed.Conn, error) {
-	return s.c.kv.Session(ctx, onMessage, onDrop)
+type positionSource struct {
+	connector
+	c *AccountCache
 }
 
 // user reads the name of a group.
@@ -126,9 +124,7 @@ func (s positionSource) Control(group string) string {
 }
 
 func (s positionSource) Probe(ctx context.Context, conn feed.Conn, group string) (int64, error) {
-	key := s.c.keys.PositionRev(s.user(group))
-	reply, err := conn.(*kv.Session).Get(ctx, key)
-	return readRevision(key, reply, err)
+	return probe(ctx, conn, s.c.keys.PositionRev(s.user(group)))
 }
 
 func (s positionSource) Decode(channel, message string) (feed.Message[positionName, Position], error) {

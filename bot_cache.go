@@ -105,7 +105,7 @@ func newBotCache(cfg Config, db *kv.Client, space keys.Space, connection *observ
 		Blame:   c.blame,
 		OnLost:  c.lost,
 	})
-	c.hub = feed.NewHub(botSource{c}, feedOptions(cfg, connection, ""))
+	c.hub = feed.NewHub(botSource{connector{db}, c}, feedOptions(cfg, connection, ""))
 	return c
 }
 

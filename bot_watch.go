@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/fullon/fulloncache/internal/feed"
-	"github.com/fullon/fulloncache/internal/kv"
 )
 
 // BotUpdate is one element of a watch: the status of a bot as it is now, or that it
@@ -125,18 +124,15 @@ func readBotMessage(channel, message string) (m botMessage, err error) {
 }
 
 // botSource is what the feed follows: all bots are one group.
-type botSource struct{ c *BotCache }
-
-func (s botSource) Connect(ctx context.Context, _ string, onMessage func(channel, message string), onDrop func(channel string)) (feed.Conn, error) {
-	return s.c.kv.Session(ctx, onMessage, onDrop)
+type botSource struct {
+	connector
+	c *BotCache
 }
 
 func (s botSource) Control(string) string { return s.c.keys.BotRevChannel() }
 
 func (s botSource) Probe(ctx context.Context, conn feed.Conn, _ string) (int64, error) {
-	key := s.c.keys.BotRev()
-	reply, err := conn.(*kv.Session).Get(ctx, key)
-	return readRevision(key, reply, err)
+	return probe(ctx, conn, s.c.keys.BotRev())
 }
 
 func (s botSource) Decode(channel, message string) (feed.Message[string, storedBot], error) {

@@ -50,7 +50,7 @@ func newOHLCVCache(cfg Config, db *kv.Client, space keys.Space, connection *obse
 		cap:      strconv.Itoa(cfg.OHLCVCap),
 	}
 	c.exchanges = newExchangeIndex(db, c.log, space.BarExchanges())
-	c.hub = feed.NewHub(barSource{c}, feedOptions(cfg, connection, "bars "))
+	c.hub = feed.NewHub(barSource{connector{db}, c}, feedOptions(cfg, connection, "bars "))
 	c.hub.Conflate = conflateBars
 	return c
 }

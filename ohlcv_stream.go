@@ -259,13 +259,16 @@ func parseBars(message string) (m feed.Message[Series, barBurst], err error) {
 }
 
 // barSource is what the feed follows: one group per exchange.
-type barSource struct{ c *OHLCVCache }
+type barSource struct {
+	connector
+	c *OHLCVCache
+}
 
 // Connect numbers the connections. A stream that finds another number knows that it
 // may have missed something, however the errors stand that it was told.
 func (s barSource) Connect(ctx context.Context, exchange string, onMessage func(channel, message string), onDrop func(channel string)) (feed.Conn, error) {
 	s.link(exchange).Add(1)
-	return s.c.kv.Session(ctx, onMessage, onDrop)
+	return s.connector.Connect(ctx, exchange, onMessage, onDrop)
 }
 
 func (s barSource) link(exchange string) *atomic.Int64 {
@@ -276,9 +279,7 @@ func (s barSource) link(exchange string) *atomic.Int64 {
 func (s barSource) Control(exchange string) string { return s.c.keys.BarRevChannel(exchange) }
 
 func (s barSource) Probe(ctx context.Context, conn feed.Conn, exchange string) (int64, error) {
-	key := s.c.keys.BarRev(exchange)
-	reply, err := conn.(*kv.Session).Get(ctx, key)
-	return readRevision(key, reply, err)
+	return probe(ctx, conn, s.c.keys.BarRev(exchange))
 }
 
 func (s barSource) Decode(channel, message string) (feed.Message[Series, barBurst], error) {

@@ -95,12 +95,12 @@ type OrdersCache struct {
 	cancelled time.Duration // how long orders stay then
 	final     time.Duration
 	hub       *feed.Hub[orderName, storedOrder]
+	tidying   chores[string] // of exchanges
 
 	queueOptions queue.Options
 	errors       errorQueue
 
 	mu       sync.Mutex
-	tidied   map[string]bool         // exchanges whose expired orders are being forgotten
 	queues   map[string]*queue.Queue // by exchange
 	alarms   []GlobalError           // that are to be told
 	alarming bool                    // they are being told
@@ -118,7 +118,6 @@ func newOrdersCache(cfg Config, db *kv.Client, space keys.Space, connection *obs
 		tolerance: cfg.ClockTolerance,
 		cancelled: cfg.TTLOrder,
 		final:     cfg.TTLOrderFinal,
-		tidied:    make(map[string]bool),
 
 		queueOptions: queue.Options{
 			Ordered: cfg.OrderQueueOrdered, Cap: cfg.OrderQueueCap, Displace: cfg.OrderQueueDisplace, DeadCap: cfg.OrderQueueDeadCap,
@@ -127,7 +126,7 @@ func newOrdersCache(cfg Config, db *kv.Client, space keys.Space, connection *obs
 		errors: errorQueue{db, cfg.ErrorQueueCap},
 		queues: make(map[string]*queue.Queue),
 	}
-	c.hub = feed.NewHub(orderSource{c}, feedOptions(cfg, connection, "orders "))
+	c.hub = feed.NewHub(orderSource{connector{db}, c}, feedOptions(cfg, connection, "orders "))
 	return c
 }
 
@@ -266,20 +265,10 @@ func (c *OrdersCache) tidy(exchange string, ids []string) {
 	if len(ids) == 0 {
 		return
 	}
-	c.mu.Lock()
-	busy := c.tidied[exchange]
-	c.tidied[exchange] = true
-	c.mu.Unlock()
-	if busy {
-		return
-	}
-	_ = c.kv.Background(func(ctx context.Context) { // after Close nothing is forgotten
+	c.tidying.begin(c.kv, exchange, func(ctx context.Context) {
 		if err := c.forget(ctx, exchange, ids); err != nil {
 			c.log.WarnContext(ctx, "expired orders are still indexed", "exchange", exchange, "error", err)
 		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		delete(c.tidied, exchange)
 	})
 }
 

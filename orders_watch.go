@@ -77,18 +77,15 @@ func (c *OrdersCache) topics(exchange string, ids []string) ([]feed.Topic, error
 }
 
 // orderSource is what the feed follows: one group per exchange.
-type orderSource struct{ c *OrdersCache }
-
-func (s orderSource) Connect(ctx context.Context, _ string, onMessage func(channel, message string), onDrop func(channel string)) (feed.Conn, error) {
-	return s.c.kv.Session(ctx, onMessage, onDrop)
+type orderSource struct {
+	connector
+	c *OrdersCache
 }
 
 func (s orderSource) Control(exchange string) string { return s.c.keys.OrderRevChannel(exchange) }
 
 func (s orderSource) Probe(ctx context.Context, conn feed.Conn, exchange string) (int64, error) {
-	key := s.c.keys.OrderRev(exchange)
-	reply, err := conn.(*kv.Session).Get(ctx, key)
-	return readRevision(key, reply, err)
+	return probe(ctx, conn, s.c.keys.OrderRev(exchange))
 }
 
 func (s orderSource) Decode(channel, message string) (feed.Message[orderName, storedOrder], error) {

@@ -50,12 +50,12 @@ type ProcessCache struct {
 	historyCap string
 	report     func(ctx context.Context, e GlobalError) error
 	types      map[string]ProcessType // by channel
+	sweeping   chores[ProcessType]
 	hub        *feed.Hub[processKey, storedProcess]
 
 	mu      sync.Mutex
 	touch   map[ProcessType]time.Time   // since when the server has answered about a type; zero: it does not
 	watched map[ProcessType]*deathWatch // while somebody watches
-	swept   map[ProcessType]bool        // those that are being swept behind the callers' backs
 }
 
 const (
@@ -74,7 +74,6 @@ func newProcessCache(cfg Config, db *kv.Client, space keys.Space, connection *ob
 		types:      make(map[string]ProcessType, len(processTypes)),
 		touch:      make(map[ProcessType]time.Time),
 		watched:    make(map[ProcessType]*deathWatch),
-		swept:      make(map[ProcessType]bool),
 	}
 	for _, t := range processTypes {
 		c.types[space.ProcessesChannel(string(t))] = t
@@ -85,7 +84,7 @@ func newProcessCache(cfg Config, db *kv.Client, space keys.Space, connection *ob
 		c.touched(ProcessType(kind), feedError(err))
 		tell(kind, err)
 	}
-	c.hub = feed.NewHub(processSource{c}, opt)
+	c.hub = feed.NewHub(processSource{connector{db}, c}, opt)
 	return c
 }
 

@@ -171,19 +171,7 @@ func (c *ProcessCache) sweepLater(t ProcessType) {
 	if c.inTouch(t) < c.interval {
 		return // they may not have reached the server either
 	}
-	c.mu.Lock()
-	busy := c.swept[t]
-	c.swept[t] = true
-	c.mu.Unlock()
-	if busy {
-		return
-	}
-	_ = c.kv.Background(func(ctx context.Context) { // after Close nothing is looked after
-		defer func() {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			delete(c.swept, t)
-		}()
+	c.sweeping.begin(c.kv, t, func(ctx context.Context) {
 		if _, err := c.sweep(ctx, t, sweepPassing); err != nil && ctx.Err() == nil {
 			c.log.WarnContext(ctx, "processes not looked after", "process_type", string(t), "error", err)
 		}

@@ -237,7 +237,7 @@ func TestProcessMessageOfAnotherChannel(t *testing.T) {
 	c := &ProcessCache{types: map[string]ProcessType{space.ProcessesChannel("tick"): ProcessTick}}
 	for _, message := range []string{processText(goodProcess()), "D 1 x"} {
 		for _, channel := range []string{space.ProcessesChannel("tick"), space.ProcessRevChannel("tick")} {
-			_, err := processSource{c}.Decode(channel, message)
+			_, err := processSource{c: c}.Decode(channel, message)
 			if message[0] == 'D' && channel == space.ProcessesChannel("tick") {
 				if err != nil {
 					t.Error(err)
@@ -256,7 +256,7 @@ func TestProcessMessageOfAnotherChannel(t *testing.T) {
 // not.
 func TestProcessInTouch(t *testing.T) {
 	t.Parallel()
-	c := &ProcessCache{touch: make(map[ProcessType]time.Time), swept: make(map[ProcessType]bool), interval: time.Hour}
+	c := &ProcessCache{touch: make(map[ProcessType]time.Time), interval: time.Hour}
 	if c.inTouch(ProcessBot) != 0 {
 		t.Error("in touch before anything was asked")
 	}
@@ -275,7 +275,7 @@ func TestProcessInTouch(t *testing.T) {
 		t.Error("in touch with a server that does not answer")
 	}
 	c.sweepLater(ProcessBot) // who is not in touch looks after nobody
-	if len(c.swept) != 0 {
+	if len(c.sweeping.busy) != 0 {
 		t.Error("it swept")
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/fullon/fulloncache/internal/feed"
-	"github.com/fullon/fulloncache/internal/kv"
 )
 
 // ProcessEvent is one element of a watch: a process that started, stopped or died.
@@ -237,18 +236,15 @@ func (w *processWatcher) update(u feed.Update[processKey, storedProcess], now ti
 }
 
 // processSource is what the feed follows: one group per type.
-type processSource struct{ c *ProcessCache }
-
-func (s processSource) Connect(ctx context.Context, _ string, onMessage func(channel, message string), onDrop func(channel string)) (feed.Conn, error) {
-	return s.c.kv.Session(ctx, onMessage, onDrop)
+type processSource struct {
+	connector
+	c *ProcessCache
 }
 
 func (s processSource) Control(kind string) string { return s.c.keys.ProcessRevChannel(kind) }
 
 func (s processSource) Probe(ctx context.Context, conn feed.Conn, kind string) (int64, error) {
-	key := s.c.keys.ProcessRev(kind)
-	reply, err := conn.(*kv.Session).Get(ctx, key)
-	return readRevision(key, reply, err)
+	return probe(ctx, conn, s.c.keys.ProcessRev(kind))
 }
 
 func (s processSource) Decode(channel, message string) (feed.Message[processKey, storedProcess], error) {

@@ -65,7 +65,7 @@ func newTickCache(cfg Config, db *kv.Client, space keys.Space, connection *obser
 	for currency, places := range cfg.QuoteDecimals {
 		c.quotes[strings.ToUpper(currency)] = places
 	}
-	c.hub = feed.NewHub(tickSource{c}, feedOptions(cfg, connection, ""))
+	c.hub = feed.NewHub(tickSource{connector{db}, c}, feedOptions(cfg, connection, ""))
 	return c
 }
 

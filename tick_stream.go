@@ -47,7 +47,7 @@ type UpdateOrErr struct {
 // [ErrInvalid] is the only one if a market is unusable or none is given.
 func (c *TickCache) Stream(ctx context.Context, markets ...Market) iter.Seq2[Update, error] {
 	return c.stream(ctx, func(m Market) bool { return slices.Contains(markets, m) }, func() ([]feed.Topic, error) {
-		return c.marketTopics(markets)
+		return marketTopics(markets, c.keys.TickerChannel)
 	})
 }
 
@@ -175,35 +175,6 @@ func (c *TickCache) revision(ctx context.Context, exchange string) (int64, error
 	return readRevision(key, reply, err)
 }
 
-func readRevision(key string, reply rueidis.RedisMessage, err error) (int64, error) {
-	if kv.IsNil(err) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, redisError(key, err)
-	}
-	rev, err := reply.AsInt64()
-	if err != nil {
-		return 0, &CorruptError{Key: key, Err: err}
-	}
-	return rev, nil
-}
-
-// marketTopics names the channels of markets.
-func (c *TickCache) marketTopics(markets []Market) ([]feed.Topic, error) {
-	if len(markets) == 0 {
-		return nil, fmt.Errorf("%w: no market to follow", ErrInvalid)
-	}
-	topics := make([]feed.Topic, len(markets))
-	for i, m := range markets {
-		if err := m.Validate(); err != nil {
-			return nil, err
-		}
-		topics[i] = feed.Topic{Group: m.Exchange, Channel: c.keys.TickerChannel(m.Exchange, m.Symbol)}
-	}
-	return unique(topics), nil
-}
-
 // exchangeTopics names the channels of exchanges.
 func (c *TickCache) exchangeTopics(exchanges []string) ([]feed.Topic, error) {
 	topics := make([]feed.Topic, len(exchanges))
@@ -216,29 +187,16 @@ func (c *TickCache) exchangeTopics(exchanges []string) ([]feed.Topic, error) {
 	return unique(topics), nil
 }
 
-// unique drops topics that are named again: what comes over one comes once.
-func unique(topics []feed.Topic) []feed.Topic {
-	seen := make(map[feed.Topic]bool, len(topics))
-	return slices.DeleteFunc(topics, func(t feed.Topic) bool {
-		again := seen[t]
-		seen[t] = true
-		return again
-	})
-}
-
 // tickSource is what the feed follows: one group per exchange.
-type tickSource struct{ c *TickCache }
-
-func (s tickSource) Connect(ctx context.Context, _ string, onMessage func(channel, message string), onDrop func(channel string)) (feed.Conn, error) {
-	return s.c.kv.Session(ctx, onMessage, onDrop)
+type tickSource struct {
+	connector
+	c *TickCache
 }
 
 func (s tickSource) Control(exchange string) string { return s.c.keys.BeatChannel(exchange) }
 
 func (s tickSource) Probe(ctx context.Context, conn feed.Conn, exchange string) (int64, error) {
-	key := s.c.keys.TickerRev(exchange)
-	reply, err := conn.(*kv.Session).Get(ctx, key)
-	return readRevision(key, reply, err)
+	return probe(ctx, conn, s.c.keys.TickerRev(exchange))
 }
 
 func (s tickSource) Decode(channel, message string) (feed.Message[Market, Tick], error) {

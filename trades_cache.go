@@ -70,7 +70,7 @@ func newTradesCache(cfg Config, db *kv.Client, space keys.Space, connection *obs
 		timeout:  cfg.TradesBatchTimeout,
 		errors:   errorQueue{db, cfg.ErrorQueueCap},
 	}
-	c.hub = feed.NewHub(tradeSource{c}, feedOptions(cfg, connection, "trades "))
+	c.hub = feed.NewHub(tradeSource{connector{db}, c}, feedOptions(cfg, connection, "trades "))
 	c.hub.Conflate = conflateTrades
 	return c
 }

@@ -3,7 +3,6 @@ package fulloncache
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"slices"
 	"strconv"
@@ -39,7 +38,7 @@ type TradeUpdate struct {
 // given.
 func (c *TradesCache) Stream(ctx context.Context, markets ...Market) iter.Seq2[TradeUpdate, error] {
 	return func(yield func(TradeUpdate, error) bool) {
-		topics, err := c.topics(markets)
+		topics, err := marketTopics(markets, c.keys.TradesChannel)
 		if err != nil {
 			yield(TradeUpdate{}, err)
 			return
@@ -100,34 +99,16 @@ func before(u feed.Update[Market, tradeBurst]) int64 {
 	return u.Value.first - 1 - u.Value.skipped
 }
 
-// topics names the channels of markets.
-func (c *TradesCache) topics(markets []Market) ([]feed.Topic, error) {
-	if len(markets) == 0 {
-		return nil, fmt.Errorf("%w: no market to follow", ErrInvalid)
-	}
-	topics := make([]feed.Topic, len(markets))
-	for i, m := range markets {
-		if err := m.Validate(); err != nil {
-			return nil, err
-		}
-		topics[i] = feed.Topic{Group: m.Exchange, Channel: c.keys.TradesChannel(m.Exchange, m.Symbol)}
-	}
-	return unique(topics), nil
-}
-
 // tradeSource is what the feed follows: one group per exchange.
-type tradeSource struct{ c *TradesCache }
-
-func (s tradeSource) Connect(ctx context.Context, _ string, onMessage func(channel, message string), onDrop func(channel string)) (feed.Conn, error) {
-	return s.c.kv.Session(ctx, onMessage, onDrop)
+type tradeSource struct {
+	connector
+	c *TradesCache
 }
 
 func (s tradeSource) Control(exchange string) string { return s.c.keys.TradeRevChannel(exchange) }
 
 func (s tradeSource) Probe(ctx context.Context, conn feed.Conn, exchange string) (int64, error) {
-	key := s.c.keys.TradeRev(exchange)
-	reply, err := conn.(*kv.Session).Get(ctx, key)
-	return readRevision(key, reply, err)
+	return probe(ctx, conn, s.c.keys.TradeRev(exchange))
 }
 
 func (s tradeSource) Decode(channel, message string) (m feed.Message[Market, tradeBurst], err error) {
