@@ -60,6 +60,23 @@ func (a *app) printPosition(p fulloncache.Position, err error) error {
 	return a.print(p, "%s  cost %s  profit %s  fees %s  at %s", p, p.Cost, p.RealisedProfit, p.Fees, p.Time.Format(time.RFC3339Nano))
 }
 
+// withAccount runs a command whose arguments may name an account; one that is
+// misspelt is refused before anything is asked.
+func (a *app) withAccount(run func(ctx context.Context, args []string, c *fulloncache.Client, account fulloncache.Account) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		var account fulloncache.Account
+		if len(args) > 0 {
+			var err error
+			if account, err = accountOf(args); err != nil {
+				return err
+			}
+		}
+		return a.withClient(func(cmd *cobra.Command, args []string, c *fulloncache.Client) error {
+			return run(cmd.Context(), args, c, account)
+		})(cmd, args)
+	}
+}
+
 func (a *app) accountPositions() *cobra.Command {
 	return &cobra.Command{
 		Use:   "positions [USER EXCHANGE [SYMBOL]]",
@@ -67,26 +84,17 @@ func (a *app) accountPositions() *cobra.Command {
 		Long: `List the positions of all accounts or of one, or show the one in a symbol. A position that
 is flat is shown as such; one of which nothing is known is an error.`,
 		Args: accountArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var account fulloncache.Account
-			if len(args) > 0 {
-				var err error
-				if account, err = accountOf(args); err != nil {
-					return err
-				}
+		RunE: a.withAccount(func(ctx context.Context, args []string, c *fulloncache.Client, account fulloncache.Account) error {
+			if len(args) == 3 {
+				p, err := c.Accounts.Position(ctx, account, args[2])
+				return a.printPosition(p, err)
 			}
-			return a.withClient(func(cmd *cobra.Command, args []string, c *fulloncache.Client) error {
-				if len(args) == 3 {
-					p, err := c.Accounts.Position(cmd.Context(), account, args[2])
-					return a.printPosition(p, err)
-				}
-				positions := c.Accounts.AllPositions(cmd.Context())
-				if len(args) > 0 {
-					positions = c.Accounts.Positions(cmd.Context(), account)
-				}
-				return listing(a, "positions", positionHead, positions, positionCells)
-			})(cmd, args)
-		},
+			positions := c.Accounts.AllPositions(ctx)
+			if len(args) > 0 {
+				positions = c.Accounts.Positions(ctx, account)
+			}
+			return listing(a, "positions", positionHead, positions, positionCells)
+		}),
 	}
 }
 
@@ -95,32 +103,22 @@ func (a *app) accountBalances() *cobra.Command {
 		Use:   "balances [USER EXCHANGE [CURRENCY]]",
 		Short: "List the balances of all accounts or of one, or show the one in a currency",
 		Args:  accountArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var account fulloncache.Account
-			if len(args) > 0 {
-				var err error
-				if account, err = accountOf(args); err != nil {
+		RunE: a.withAccount(func(ctx context.Context, args []string, c *fulloncache.Client, account fulloncache.Account) error {
+			switch len(args) {
+			case 3:
+				b, err := c.Accounts.Balance(ctx, account, args[2])
+				if err != nil {
 					return err
 				}
+				return a.print(balanceOf(account, b), "%s: %s  free %s  used %s  total %s  at %s",
+					account, b.Currency, b.Free, b.Used, b.Total(), b.Time.Format(time.RFC3339Nano))
+			case 0:
+				return a.printBalances(c.Accounts.Accounts(ctx))
 			}
-			return a.withClient(func(cmd *cobra.Command, args []string, c *fulloncache.Client) error {
-				ctx := cmd.Context()
-				switch len(args) {
-				case 3:
-					b, err := c.Accounts.Balance(ctx, account, args[2])
-					if err != nil {
-						return err
-					}
-					return a.print(balanceOf(account, b), "%s: %s  free %s  used %s  total %s  at %s",
-						account, b.Currency, b.Free, b.Used, b.Total(), b.Time.Format(time.RFC3339Nano))
-				case 0:
-					return a.printBalances(c.Accounts.Accounts(ctx))
-				}
-				return a.printBalances(func(yield func(fulloncache.AccountBalances, error) bool) {
-					yield(c.Accounts.Account(ctx, account))
-				})
-			})(cmd, args)
-		},
+			return a.printBalances(func(yield func(fulloncache.AccountBalances, error) bool) {
+				yield(c.Accounts.Account(ctx, account))
+			})
+		}),
 	}
 }
 

@@ -180,38 +180,46 @@ listed: "fulloncache trade status EXCHANGE SYMBOL" counts them.`,
   fulloncache trade peek kraken --user 7 --json`,
 		Args: cobra.RangeArgs(1, 2),
 	}
-	limit := cmd.Flags().Int("limit", 10, "how many trades at most")
+	a.ofList(cmd, 10, func(ctx context.Context, c *fulloncache.Client, l tradeList, limit int) (bad int, err error) {
+		for t, err := range l.peek(ctx, c, limit) {
+			if errors.Is(err, fulloncache.ErrCorrupt) {
+				bad++
+				a.warn(err)
+				continue
+			}
+			if err != nil {
+				return bad, err
+			}
+			if err := a.printTrade(t); err != nil {
+				return bad, err
+			}
+		}
+		return bad, nil
+	})
+	return cmd
+}
+
+// ofList makes a command take a number of a list's trades. It fails if some
+// elements are bad: no trades.
+func (a *app) ofList(cmd *cobra.Command, limit int, take func(ctx context.Context, c *fulloncache.Client, l tradeList, limit int) (bad int, err error)) {
+	n := cmd.Flags().Int("limit", limit, "how many trades at most")
 	list := listFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		l, err := list(args)
 		if err != nil {
 			return err
 		}
-		if *limit < 1 {
-			return usageError{fmt.Errorf("--limit %d: want at least 1", *limit)}
+		if *n < 1 {
+			return usageError{fmt.Errorf("--limit %d: want at least 1", *n)}
 		}
 		return a.withClient(func(cmd *cobra.Command, _ []string, c *fulloncache.Client) error {
-			bad := 0
-			for t, err := range l.peek(cmd.Context(), c, *limit) {
-				if errors.Is(err, fulloncache.ErrCorrupt) {
-					bad++
-					a.warn(err)
-					continue
-				}
-				if err != nil {
-					return err
-				}
-				if err := a.printTrade(t); err != nil {
-					return err
-				}
+			bad, err := take(cmd.Context(), c, l, *n)
+			if err == nil && bad > 0 {
+				err = fmt.Errorf("%d elements are no trades", bad)
 			}
-			if bad > 0 {
-				return fmt.Errorf("%d elements are no trades", bad)
-			}
-			return nil
+			return err
 		})(cmd, args)
 	}
-	return cmd
 }
 
 func (a *app) tradeDrain() *cobra.Command {
@@ -229,42 +237,28 @@ What is no trade is reported to standard error and the global error queue, and g
   fulloncache trade drain kraken --user 7 --limit 100`,
 		Args: cobra.RangeArgs(1, 2),
 	}
-	limit := cmd.Flags().Int("limit", 1000, "how many trades at most")
-	list := listFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		l, err := list(args)
+	a.ofList(cmd, 1000, func(ctx context.Context, c *fulloncache.Client, l tradeList, limit int) (bad int, err error) {
+		// A pipe that breaks is an error of a write, and not the end of the process.
+		signal.Ignore(syscall.SIGPIPE)
+		defer signal.Reset(syscall.SIGPIPE)
+		batch, err := l.drain(ctx, c, limit)
 		if err != nil {
-			return err
+			return 0, err
 		}
-		if *limit < 1 {
-			return usageError{fmt.Errorf("--limit %d: want at least 1", *limit)}
+		for _, err := range batch.Corrupt {
+			a.warn(err)
 		}
-		return a.withClient(func(cmd *cobra.Command, _ []string, c *fulloncache.Client) error {
-			// A pipe that breaks is an error of a write, and not the end of the process.
-			signal.Ignore(syscall.SIGPIPE)
-			defer signal.Reset(syscall.SIGPIPE)
-			batch, err := l.drain(cmd.Context(), c, *limit)
-			if err != nil {
-				return err
-			}
-			for _, err := range batch.Corrupt {
-				a.warn(err)
-			}
-			err = a.handOver(cmd.Context(), batch.Trades)
-			// Whoever interrupts now has what was printed.
-			ctx := context.WithoutCancel(cmd.Context())
-			if err != nil {
-				return errors.Join(fmt.Errorf("the trades go back: %w", err), batch.Return(ctx))
-			}
-			if err := batch.Ack(ctx); err != nil {
-				return fmt.Errorf("these trades will be delivered again: %w", err)
-			}
-			if bad := len(batch.Corrupt); bad > 0 {
-				return fmt.Errorf("%d elements are no trades", bad)
-			}
-			return nil
-		})(cmd, args)
-	}
+		err = a.handOver(ctx, batch.Trades)
+		// Whoever interrupts now has what was printed.
+		ctx = context.WithoutCancel(ctx)
+		if err != nil {
+			return 0, errors.Join(fmt.Errorf("the trades go back: %w", err), batch.Return(ctx))
+		}
+		if err := batch.Ack(ctx); err != nil {
+			return 0, fmt.Errorf("these trades will be delivered again: %w", err)
+		}
+		return len(batch.Corrupt), nil
+	})
 	return cmd
 }
 
