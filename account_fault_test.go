@@ -187,12 +187,8 @@ type fillProcess struct {
 
 func (w fillWriter) start(t testing.TB) *fillProcess {
 	t.Helper()
-	text, err := json.Marshal(w)
-	must(t, err)
-	self, err := os.Executable()
-	must(t, err)
-	p := &fillProcess{cmd: exec.Command(self, "-test.run=^TestFillsSurviveKilledWriters$"), done: make(chan error, 1)}
-	p.cmd.Env = append(os.Environ(), fillWriterVariable+"="+string(text))
+	p := &fillProcess{cmd: testenv.Command(t, fillWriterVariable, w), done: make(chan error, 1)}
+	p.cmd.Args = append(p.cmd.Args, "-test.run=^TestFillsSurviveKilledWriters$")
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	must(t, p.cmd.Start())
 	go func() { p.done <- p.cmd.Wait() }()

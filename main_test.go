@@ -14,7 +14,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	runMember()
+	// Neither returns in a process that a test started.
+	testenv.Child(memberVariable, member.run)
+	testenv.Child(drainerVariable, drainer.run)
 	testenv.Main(m)
 }
 

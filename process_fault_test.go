@@ -3,7 +3,6 @@ package fulloncache_test
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -28,24 +27,6 @@ type member struct {
 }
 
 const memberVariable = "FULLON_CACHE_PROCESS_MEMBER"
-
-// runMember runs what a test started this binary for, if it did.
-func runMember() {
-	text := os.Getenv(memberVariable)
-	if text == "" {
-		return
-	}
-	var m member
-	err := json.Unmarshal([]byte(text), &m)
-	if err == nil {
-		err = m.run()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "member:", err)
-		os.Exit(1) //revive:disable-line:deep-exit a child is nothing else
-	}
-	os.Exit(0) //revive:disable-line:deep-exit likewise
-}
 
 // run registers, tells its id, and works until it is told to end.
 func (m member) run() error {
@@ -85,15 +66,10 @@ type spawned struct {
 // start starts processes, all at once.
 func start(t testing.TB, members ...member) []*spawned {
 	t.Helper()
-	self, err := os.Executable()
-	must(t, err)
 	list := make([]*spawned, len(members))
 	lines := make([]*bufio.Reader, len(members))
 	for i, m := range members {
-		text, err := json.Marshal(m)
-		must(t, err)
-		s := &spawned{member: m, cmd: exec.Command(self)}
-		s.cmd.Env = append(os.Environ(), memberVariable+"="+string(text))
+		s := &spawned{member: m, cmd: testenv.Command(t, memberVariable, m)}
 		s.cmd.Stderr = os.Stderr
 		out, err := s.cmd.StdoutPipe()
 		must(t, err)

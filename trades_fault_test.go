@@ -3,7 +3,6 @@ package fulloncache_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -34,24 +33,6 @@ type drainer struct {
 }
 
 const drainerVariable = "FULLON_CACHE_TEST_DRAINER"
-
-// A test starts its own binary as the process.
-func init() {
-	text := os.Getenv(drainerVariable)
-	if text == "" {
-		return
-	}
-	var d drainer
-	err := json.Unmarshal([]byte(text), &d)
-	if err == nil {
-		err = d.run()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "drainer:", err)
-		os.Exit(1)
-	}
-	os.Exit(0)
-}
 
 // run stores batches in the journal until the process is killed.
 func (d drainer) run() error {
@@ -103,13 +84,8 @@ func (d drainer) run() error {
 // start starts the process; ended gets what became of it.
 func (d drainer) start(t testing.TB, ended chan<- error) *os.Process {
 	t.Helper()
-	text, err := json.Marshal(d)
-	must(t, err)
-	self, err := os.Executable()
-	must(t, err)
 	var output bytes.Buffer
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), drainerVariable+"="+string(text))
+	cmd := testenv.Command(t, drainerVariable, d)
 	cmd.Stderr = &output
 	must(t, cmd.Start())
 	go func() {

@@ -17,7 +17,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	child() // does not return in a process that a test started
+	testenv.Child(deskVariable, desk.run) // does not return in a process that a test started
 	testenv.Main(m)
 }
 

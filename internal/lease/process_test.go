@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -38,24 +37,6 @@ type desk struct {
 }
 
 const deskVariable = "FULLON_CACHE_LEASE_DESK"
-
-// child runs what a test started this binary for, if it did.
-func child() {
-	text := os.Getenv(deskVariable)
-	if text == "" {
-		return
-	}
-	var d desk
-	err := json.Unmarshal([]byte(text), &d)
-	if err == nil {
-		err = d.run()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "desk:", err)
-		os.Exit(1) //revive:disable-line:deep-exit a child is nothing else
-	}
-	os.Exit(0) //revive:disable-line:deep-exit likewise
-}
 
 // ledger is a store that checks tokens: of each symbol it keeps the greatest that it
 // has seen, whose that was, and how much was written.
@@ -230,12 +211,7 @@ type process struct {
 
 func (d desk) start(t testing.TB) *process {
 	t.Helper()
-	text, err := json.Marshal(d)
-	must(t, err)
-	self, err := os.Executable()
-	must(t, err)
-	p := &process{cmd: exec.Command(self), done: make(chan error, 1)}
-	p.cmd.Env = append(os.Environ(), deskVariable+"="+string(text))
+	p := &process{cmd: testenv.Command(t, deskVariable, d), done: make(chan error, 1)}
 	p.cmd.Stderr = &p.errs
 	// Not StdoutPipe, which Wait would close before all is read.
 	r, w, err := os.Pipe()

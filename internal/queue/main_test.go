@@ -20,7 +20,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	child() // does not return in a process that a test started
+	testenv.Child(orderVariable, order.consume) // does not return in a process that a test started
 	testenv.Main(m)
 }
 

@@ -3,9 +3,7 @@ package queue_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
 	"os/exec"
 	"os/signal"
 	"sync"
@@ -32,24 +30,6 @@ type order struct {
 }
 
 const orderVariable = "FULLON_CACHE_QUEUE_CONSUMER"
-
-// child runs what a test started this binary for, if it did.
-func child() {
-	text := os.Getenv(orderVariable)
-	if text == "" {
-		return
-	}
-	var o order
-	err := json.Unmarshal([]byte(text), &o)
-	if err == nil {
-		err = o.consume()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "consumer:", err)
-		os.Exit(1) //revive:disable-line:deep-exit a child is nothing else
-	}
-	os.Exit(0) //revive:disable-line:deep-exit likewise
-}
 
 func (o order) options() kv.Options {
 	opt := options(o.Addrs...)
@@ -108,12 +88,7 @@ type process struct {
 
 func (o order) start(t testing.TB) *process {
 	t.Helper()
-	text, err := json.Marshal(o)
-	must(t, err)
-	self, err := os.Executable()
-	must(t, err)
-	p := &process{cmd: exec.Command(self), done: make(chan error, 1)}
-	p.cmd.Env = append(os.Environ(), orderVariable+"="+string(text))
+	p := &process{cmd: testenv.Command(t, orderVariable, o), done: make(chan error, 1)}
 	p.cmd.Stderr = &p.out
 	must(t, p.cmd.Start())
 	go func() { p.done <- p.cmd.Wait() }()
