@@ -51,17 +51,7 @@ func (p *byHand) calls(b *bench, names ...string) (total int, err error) {
 }
 
 // applyTrade: one caller counts fills of one position.
-func applyTrade(b *bench) error {
-	c, err := b.client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	peers, closePeers, err := b.peers()
-	if err != nil {
-		return err
-	}
-	defer closePeers()
+func applyTrade(b *bench, c *fulloncache.Client, peers []*byHand) error {
 	n := 0
 	apply := func() error {
 		n++
@@ -125,17 +115,7 @@ func applyTrade(b *bench) error {
 }
 
 // positionGet: one caller reads a position from the server.
-func positionGet(b *bench) error {
-	c, err := b.client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	peers, closePeers, err := b.peers()
-	if err != nil {
-		return err
-	}
-	defer closePeers()
+func positionGet(b *bench, c *fulloncache.Client, peers []*byHand) error {
 	if _, err := c.Accounts.ApplyTrade(b.ctx, benchFill(1_000_000_000)); err != nil {
 		return err
 	}

@@ -66,35 +66,52 @@ func (b *bench) peers() (list []*byHand, closeAll func(), err error) {
 	return list, closeAll, nil
 }
 
+// withPeers runs do with a client of ours, and with the connections of peers.
+func withPeers(do func(b *bench, c *fulloncache.Client, peers []*byHand) error) func(*bench) error {
+	return func(b *bench) error {
+		c, err := b.client()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		peers, closePeers, err := b.peers()
+		if err != nil {
+			return err
+		}
+		defer closePeers()
+		return do(b, c, peers)
+	}
+}
+
 // benchmarks in the order of the table.
 var benchmarks = []struct {
 	name string
 	run  func(*bench) error
 }{
-	{"set-1", setOne},
-	{"set-64", setMany},
-	{"get", getOne},
+	{"set-1", withPeers(setOne)},
+	{"set-64", withPeers(setMany)},
+	{"get", withPeers(getOne)},
 	{"near", nearHit},
 	{"mirror", mirrorRead},
 	{"stream", streamDelivery},
 	{"keepup", keepUp},
 	{"memory", memory},
-	{"trades-push", tradesPush},
-	{"trades-drain", tradesDrain},
+	{"trades-push", withPeers(tradesPush)},
+	{"trades-drain", withPeers(tradesDrain)},
 	{"lease-trips", leaseTrips},
 	{"lease-1", leaseOne},
 	{"lease-64", leaseContended},
-	{"orders-flow", ordersFlow},
-	{"orders-ids", orderIDs},
-	{"orders-memory", orderMemory},
+	{"orders-flow", withPeers(ordersFlow)},
+	{"orders-ids", withPeers(orderIDs)},
+	{"orders-memory", withPeers(orderMemory)},
 	{"symbol-near", withMetadata(symbolNear)},
 	{"symbol-list", withMetadata(symbolList)},
 	{"symbol-misses", withMetadata(symbolMisses)},
 	{"symbol-import", withMetadata(symbolImport)},
 	{"symbol-change", withMetadata(symbolChange)},
 	{"heartbeats", heartbeats},
-	{"apply-trade", applyTrade},
-	{"position", positionGet},
+	{"apply-trade", withPeers(applyTrade)},
+	{"position", withPeers(positionGet)},
 	{"bars-append", withBars(10_000, barsAppend)},
 	{"bars-latest", withBars(10_000, barsLatest)},
 	{"bars-tail", withBars(barLoad, barsTail)},
@@ -102,17 +119,7 @@ var benchmarks = []struct {
 }
 
 // setOne: one caller stores and publishes a tick.
-func setOne(b *bench) error {
-	c, err := b.client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	peers, closePeers, err := b.peers()
-	if err != nil {
-		return err
-	}
-	defer closePeers()
+func setOne(b *bench, c *fulloncache.Client, peers []*byHand) error {
 	m := markets("ours1", 1)[0]
 	callers := []caller{{"fulloncache", timed(func() error { return c.Ticks.Set(b.ctx, tick(m)) })}}
 	for i, p := range peers {
@@ -133,18 +140,8 @@ func setOne(b *bench) error {
 }
 
 // setMany: 64 callers store and publish ticks.
-func setMany(b *bench) error {
+func setMany(b *bench, c *fulloncache.Client, peers []*byHand) error {
 	const callers = 64
-	c, err := b.client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	peers, closePeers, err := b.peers()
-	if err != nil {
-		return err
-	}
-	defer closePeers()
 	plain := redis.NewClient(&redis.Options{Addr: b.addr})
 	defer plain.Close()
 	wide := redis.NewClient(&redis.Options{Addr: b.addr, PoolSize: callers})
@@ -182,17 +179,7 @@ func setMany(b *bench) error {
 }
 
 // getOne: one caller reads a tick from the server.
-func getOne(b *bench) error {
-	c, err := b.client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	peers, closePeers, err := b.peers()
-	if err != nil {
-		return err
-	}
-	defer closePeers()
+func getOne(b *bench, c *fulloncache.Client, peers []*byHand) error {
 	m := markets("get", 1)[0]
 	if err := c.Ticks.Set(b.ctx, tick(m)); err != nil {
 		return err

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/rueidis"
 
 	"github.com/fullon/fulloncache"
 )
@@ -64,20 +63,10 @@ type barBench struct {
 
 // withBars runs do with so many bars stored.
 func withBars(n int, do func(b *barBench, list []fulloncache.Bar) error) func(*bench) error {
-	return func(b *bench) error {
-		c, err := b.client()
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		peers, closePeers, err := b.peers()
-		if err != nil {
-			return err
-		}
-		defer closePeers()
+	return withPeers(func(b *bench, c *fulloncache.Client, peers []*byHand) error {
 		m := fulloncache.Market{Exchange: fmt.Sprintf("bars%d", n), Symbol: "BTC-PERP"}
 		x := &barBench{bench: b, c: c, series: fulloncache.Series{Market: m, Timeframe: "1m"}, key: "ohlcv:" + m.Exchange + ":BTC-PERP:1m", hand: peers}
-		if err := x.drop(x.key); err != nil {
+		if err := peers[0].drop(b.ctx, x.key); err != nil {
 			return err
 		}
 		list := bars(n)
@@ -85,6 +74,7 @@ func withBars(n int, do func(b *barBench, list []fulloncache.Bar) error) func(*b
 			return err
 		}
 		r := peers[0].redis
+		var err error
 		if x.lines, err = r.Do(b.ctx, r.B().Lrange().Key(x.key).Start(0).Stop(-1).Build()).AsStrSlice(); err != nil {
 			return err
 		}
@@ -92,23 +82,7 @@ func withBars(n int, do func(b *barBench, list []fulloncache.Bar) error) func(*b
 			return fmt.Errorf("%d bars are stored of %d", len(x.lines), n)
 		}
 		return do(x, list)
-	}
-}
-
-// drop deletes a key, which is not timed.
-func (b *barBench) drop(key string) error {
-	r := b.hand[0].redis
-	return r.Do(b.ctx, r.B().Del().Key(key).Build()).Error()
-}
-
-// fresh times an op on a key that does not exist.
-func (b *barBench) fresh(key string, op func() error) func() (time.Duration, error) {
-	return func() (time.Duration, error) {
-		if err := b.drop(key); err != nil {
-			return 0, err
-		}
-		return timed(op)()
-	}
+	})
 }
 
 // pushed are the ways by hand to push lines, a command for each or for so many.
@@ -116,18 +90,7 @@ func (b *barBench) pushed(each int) []caller {
 	var callers []caller
 	for i, p := range b.hand {
 		key := fmt.Sprintf("pushed%d", i)
-		callers = append(callers, caller{rueidisConfigs[i].name, b.fresh(key, func() error {
-			var cmds []rueidis.Completed
-			for at := 0; at < len(b.lines); at += each {
-				cmds = append(cmds, p.redis.B().Rpush().Key(key).Element(b.lines[at:min(at+each, len(b.lines))]...).Build())
-			}
-			for _, r := range p.redis.DoMulti(b.ctx, cmds...) {
-				if err := r.Error(); err != nil {
-					return err
-				}
-			}
-			return nil
-		})})
+		callers = append(callers, caller{rueidisConfigs[i].name, p.fresh(b.ctx, func() error { return p.rpush(b.ctx, key, b.lines, each) }, key)})
 	}
 	return callers
 }
@@ -135,28 +98,20 @@ func (b *barBench) pushed(each int) []caller {
 // goRedisPushed is a pipeline of RPUSH, one a bar.
 func (b *barBench) goRedisPushed(client *redis.Client) caller {
 	const key = "pushed-goredis"
-	return caller{"go-redis", b.fresh(key, func() error {
-		_, err := client.Pipelined(b.ctx, func(pipe redis.Pipeliner) error {
-			for _, line := range b.lines {
-				pipe.RPush(b.ctx, key, line)
-			}
-			return nil
-		})
-		return err
-	})}
+	return caller{"go-redis", b.hand[0].fresh(b.ctx, func() error { return goRedisRpush(b.ctx, client, key, b.lines) }, key)}
 }
 
 // barsAppend: 10,000 new bars, and the same lines pushed by hand.
 func barsAppend(b *barBench, list []fulloncache.Bar) error {
 	goRedis := redis.NewClient(&redis.Options{Addr: b.addr})
 	defer goRedis.Close()
-	ours := caller{"fulloncache", b.fresh(b.key, func() error {
+	ours := caller{"fulloncache", b.hand[0].fresh(b.ctx, func() error {
 		done, err := b.c.OHLCV.Append(b.ctx, b.series, list)
 		if err == nil && done.Added != len(list) {
 			err = fmt.Errorf("%+v", done)
 		}
 		return err
-	})}
+	}, b.key)}
 	single, many := append(b.pushed(1), b.goRedisPushed(goRedis)), b.pushed(500)
 	s, err := interleave(b.rounds, max(b.scale(5), 2), append([]caller{ours}, append(single, many...)...))
 	if err != nil {
@@ -287,7 +242,7 @@ func barsLoad(b *barBench, list []fulloncache.Bar) error {
 		}
 		return err
 	}
-	ours := caller{"fulloncache", b.fresh(b.key, func() error { return load(b.ctx) })}
+	ours := caller{"fulloncache", b.hand[0].fresh(b.ctx, func() error { return load(b.ctx) }, b.key)}
 	s, err := interleave(max(b.rounds/2, 2), 2, append([]caller{ours}, b.pushed(1)...))
 	if err != nil {
 		return err

@@ -168,19 +168,9 @@ func (f *flow) contestant() contestant {
 }
 
 // ordersFlow: from 8 producers to 8 consumers.
-func ordersFlow(b *bench) error {
+func ordersFlow(b *bench, c *fulloncache.Client, peers []*byHand) error {
 	ctx, cancel := context.WithCancel(b.ctx)
 	defer cancel()
-	c, err := b.client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	peers, closePeers, err := b.peers()
-	if err != nil {
-		return err
-	}
-	defer closePeers()
 	var consumers sync.WaitGroup
 	defer consumers.Wait()
 	defer cancel()
@@ -456,21 +446,11 @@ func pushPop(b *bench, c *fulloncache.Client) func() (time.Duration, error) {
 }
 
 // orderIDs: push and pop of one id, in network round trips, and on loopback.
-func orderIDs(b *bench) error {
+func orderIDs(b *bench, c *fulloncache.Client, peers []*byHand) error {
 	work := "PushOpenOrder and PopOpenOrder of one id"
 	if err := trips(b, work, func(c *fulloncache.Client) func() (time.Duration, error) { return pushPop(b, c) }); err != nil {
 		return err
 	}
-	c, err := b.client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	peers, closePeers, err := b.peers()
-	if err != nil {
-		return err
-	}
-	defer closePeers()
 	callers := []caller{{"fulloncache", pushPop(b, c)}}
 	for i, p := range peers {
 		callers = append(callers, caller{rueidisConfigs[i].name, timed(func() error { return p.redis.Do(b.ctx, p.redis.B().Ping().Build()).Error() })})
@@ -488,18 +468,8 @@ func orderIDs(b *bench) error {
 }
 
 // orderMemory: what a queued order takes of the server.
-func orderMemory(b *bench) error {
+func orderMemory(b *bench, c *fulloncache.Client, peers []*byHand) error {
 	const orders = 10_000
-	c, err := b.client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	peers, closePeers, err := b.peers()
-	if err != nil {
-		return err
-	}
-	defer closePeers()
 	list := make([]fulloncache.Order, orders)
 	for i := range list {
 		list[i] = benchOrder("memory", i)

@@ -79,11 +79,11 @@ func encodeByHand(trades []fulloncache.Trade) ([]string, error) {
 	return list, nil
 }
 
-// rpush appends texts, one RPUSH each, all in one pipeline.
-func (p *byHand) rpush(ctx context.Context, key string, texts []string) error {
-	cmds := make([]rueidis.Completed, len(texts))
-	for i, text := range texts {
-		cmds[i] = p.redis.B().Rpush().Key(key).Element(text).Build()
+// rpush appends texts, so many to an RPUSH, all in one pipeline.
+func (p *byHand) rpush(ctx context.Context, key string, texts []string, each int) error {
+	cmds := make([]rueidis.Completed, 0, (len(texts)+each-1)/each)
+	for some := range slices.Chunk(texts, each) {
+		cmds = append(cmds, p.redis.B().Rpush().Key(key).Element(some...).Build())
 	}
 	for _, r := range p.redis.DoMulti(ctx, cmds...) {
 		if err := r.Error(); err != nil {
@@ -91,6 +91,22 @@ func (p *byHand) rpush(ctx context.Context, key string, texts []string) error {
 		}
 	}
 	return nil
+}
+
+// drop deletes keys.
+func (p *byHand) drop(ctx context.Context, keys ...string) error {
+	return p.redis.Do(ctx, p.redis.B().Del().Key(keys...).Build()).Error()
+}
+
+// fresh times an op on keys that do not exist: what was written is gone before the
+// clock starts again.
+func (p *byHand) fresh(ctx context.Context, op func() error, keys ...string) func() (time.Duration, error) {
+	return func() (time.Duration, error) {
+		if err := p.drop(ctx, keys...); err != nil {
+			return 0, err
+		}
+		return timed(op)()
+	}
 }
 
 func goRedisRpush(ctx context.Context, client *redis.Client, key string, texts []string) error {
@@ -103,17 +119,7 @@ func goRedisRpush(ctx context.Context, client *redis.Client, key string, texts [
 }
 
 // tradesPush: a day's trades at once.
-func tradesPush(b *bench) error {
-	c, err := b.client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	peers, closePeers, err := b.peers()
-	if err != nil {
-		return err
-	}
-	defer closePeers()
+func tradesPush(b *bench, c *fulloncache.Client, peers []*byHand) error {
 	gor := redis.NewClient(&redis.Options{Addr: b.addr})
 	defer gor.Close()
 
@@ -123,14 +129,8 @@ func tradesPush(b *bench) error {
 	if err != nil {
 		return err
 	}
-	// What was pushed is gone before the clock starts again.
 	emptied := func(op func() error, keys ...string) func() (time.Duration, error) {
-		return func() (time.Duration, error) {
-			if err := gor.Del(b.ctx, keys...).Err(); err != nil {
-				return 0, err
-			}
-			return timed(op)()
-		}
+		return peers[0].fresh(b.ctx, op, keys...)
 	}
 	push := func(opts ...fulloncache.PushOption) func() (time.Duration, error) {
 		return emptied(func() error {
@@ -152,7 +152,7 @@ func tradesPush(b *bench) error {
 			if err != nil {
 				return err
 			}
-			return p.rpush(b.ctx, key, texts)
+			return p.rpush(b.ctx, key, texts, 1)
 		}, key)})
 	}
 	callers = append(callers, caller{"go-redis", emptied(func() error {
@@ -165,7 +165,7 @@ func tradesPush(b *bench) error {
 	coded := len(callers)
 	for i, p := range peers {
 		key := fmt.Sprintf("peertexts-%d", i)
-		callers = append(callers, caller{rueidisConfigs[i].name, emptied(func() error { return p.rpush(b.ctx, key, ready) }, key)})
+		callers = append(callers, caller{rueidisConfigs[i].name, emptied(func() error { return p.rpush(b.ctx, key, ready, 1) }, key)})
 	}
 	s, err := interleave(b.rounds, b.scale(5), callers)
 	if err != nil {
@@ -195,18 +195,8 @@ func perTrade(s series) string {
 }
 
 // tradesDrain: ten thousand trades in one call, and their acknowledgement.
-func tradesDrain(b *bench) error {
+func tradesDrain(b *bench, c *fulloncache.Client, peers []*byHand) error {
 	const n = 10_000
-	c, err := b.client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	peers, closePeers, err := b.peers()
-	if err != nil {
-		return err
-	}
-	defer closePeers()
 	m := fulloncache.Market{Exchange: "drain", Symbol: "XRP/ETH"}
 	list := trades(m, n)
 	texts, err := encodeByHand(list)
@@ -235,7 +225,7 @@ func tradesDrain(b *bench) error {
 	for i, p := range peers {
 		key := fmt.Sprintf("peerdrain-%d", i)
 		callers = append(callers, caller{rueidisConfigs[i].name, func() (time.Duration, error) {
-			if err := p.rpush(b.ctx, key, texts); err != nil {
+			if err := p.rpush(b.ctx, key, texts, 1); err != nil {
 				return 0, err
 			}
 			// As the predecessor does it, and loses what is pushed in between.
