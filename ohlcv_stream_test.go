@@ -196,6 +196,25 @@ func TestBarStreamNoticesWhatIsCleared(t *testing.T) {
 	})
 }
 
+// The server has forgotten what the stream would read once more: the newest bar is what
+// the message of it tells.
+func TestBarStreamOfForgottenBars(t *testing.T) {
+	corruptMode(t, func(s *suite, c *fulloncache.Client) {
+		s.append(c, minutes, barsOf(0, 1), fulloncache.Appended{Added: 1})
+		var got []fulloncache.Bar
+		for u, err := range c.OHLCV.Stream(s.ctx, minutes) {
+			must(s, err)
+			if got = append(got, u.Bar); len(got) > 1 {
+				break
+			}
+			// More than a message takes, and gone before the stream can look.
+			s.append(c, minutes, barsOf(1, 400), fulloncache.Appended{Added: 399})
+			s.do("DEL", s.key("ohlcv", "kraken", ":BTCUSD:1m"))
+		}
+		wantBars(s, got, nil, []fulloncache.Bar{barOf(0, 0), barOf(399, 0)})
+	})
+}
+
 // Bars that may not be read are no bars: the stream says so.
 func TestBarStreamThatMayNotBeRead(t *testing.T) {
 	t.Parallel()
