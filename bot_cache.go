@@ -94,6 +94,8 @@ func newBotCache(cfg Config, db *kv.Client, space keys.Space, connection *observ
 	c.leases = lease.New(db, lease.Options{
 		Now:       cfg.Now,
 		WaiterTTL: waiterTTL,
+		Title:     func(r lease.Resource) string { return Market{r.Group, r.Name}.String() },
+		Wakes:     space.WakeChannel,
 		Lost:      ErrLeaseLost, Closed: ErrClosed, Unavailable: ErrUnavailable,
 		Blocked: func(r lease.Resource, h lease.Held, next bool) error {
 			return &BlockedError{Market: Market{r.Group, r.Name}, Holder: h.Holder, Since: h.Since, Until: h.Until, Next: next}
@@ -120,10 +122,9 @@ func (c *BotCache) distrust() { c.leases.Distrust() }
 // resource is what a bot wants of a market.
 func (c *BotCache) resource(kind leaseKind, m Market) lease.Resource {
 	return lease.Resource{
-		Group: m.Exchange, Name: m.Symbol, Title: m.String(),
+		Group: m.Exchange, Name: m.Symbol,
 		Key: kind.key(m.Exchange, m.Symbol), Index: kind.index(m.Exchange), Groups: kind.groups,
 		Fence: c.keys.Fence(m.Exchange),
-		Wakes: func(client string) string { return c.keys.WakeChannel(m.Exchange, client) },
 	}
 }
 
@@ -135,7 +136,7 @@ func (c *BotCache) blame(ctx context.Context, r lease.Resource, err error) error
 // lost tells who looks after the system that a bot lost a lease, best effort: the
 // server that cannot be asked to renew one cannot be told either, for a while.
 func (c *BotCache) lost(l *lease.Lease, err error) {
-	c.event(EventLeaseLost, l.Resource.Title+" "+printable(l.Holder), err)
+	c.event(EventLeaseLost, Market{l.Resource.Group, l.Resource.Name}.String()+" "+printable(l.Holder), err)
 	report := GlobalError{Component: "fullon.cache.bots", Message: err.Error(), Time: time.Now().UTC()}
 	_ = c.kv.Background(func(ctx context.Context) { // after Close nothing is told
 		const attempts, pause = 60, time.Second

@@ -368,9 +368,15 @@ func (c *Client) doSlot(ctx context.Context, slot uint16, cmds []rueidis.Complet
 // Run runs a script. All its keys share a slot.
 func (c *Client) Run(ctx context.Context, name Script, keys, args []string) (rueidis.RedisMessage, error) {
 	s := c.scripts[name]
+	// A command that is not kept for a second time costs fewer allocations.
 	cmd := c.evalsha(s, keys, args)
+	next := &cmd
 	return call(ctx, c, request{slot: cmd.Slot(), again: s.retry}, func(ctx context.Context) (rueidis.RedisMessage, error) {
-		msg, err := c.redis.Do(ctx, cmd.Pin()).ToMessage()
+		if next == nil {
+			cmd = c.evalsha(s, keys, args)
+		}
+		next = nil
+		msg, err := c.redis.Do(ctx, cmd).ToMessage()
 		if isNoScript(err) {
 			msg, err = c.redis.Do(ctx, c.eval(s, keys, args)).ToMessage()
 		}

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/fullon/fulloncache/internal/kv"
 )
 
 // Lease is one that this process holds, and renews until it is released, lost, or
@@ -22,14 +20,17 @@ type Lease struct {
 	m       *Leases
 	request string
 	ttl     time.Duration
-	ctx     context.Context // what its users get
-	cancel  context.CancelCauseFunc
+	values  context.Context // of who acquired it
+
+	place int       // in the schedule, guarded by the lock of m, as is due
+	due   time.Time // when it is to be looked after
 
 	mu       sync.Mutex
 	deadline time.Time // by this machine's clock
 	err      error     // why it is not held any more
 	failed   error     // why it was not renewed, last
-	timer    *time.Timer
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
 	given    bool // released here
 	back     bool // and on the server
 }
@@ -39,23 +40,14 @@ type Lease struct {
 const drift = 1000
 
 // keep makes a lease of what the server has granted, counted from before it was
-// asked.
-func (m *Leases) keep(ctx context.Context, r Resource, h Held, q Request, begun time.Time) (*Lease, error) {
-	l := &Lease{Resource: r, Holder: h.Holder, Token: h.Token, Since: h.Since, m: m, request: q.ID, ttl: q.TTL}
+// asked; nil after Close.
+func (m *Leases) keep(ctx context.Context, r Resource, h Held, q Request, begun time.Time) *Lease {
+	l := &Lease{Resource: r, Holder: h.Holder, Token: h.Token, Since: h.Since, m: m, request: q.ID, ttl: q.TTL, values: ctx}
 	l.deadline = begun.Add(l.ttl - l.ttl/drift)
-	inner, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	l.ctx, l.cancel = checked{inner, l}, cancel
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
-		cancel(m.opt.Closed)
-		return nil, m.opt.Closed
+	if !m.hold(l, min(l.ttl/3, l.deadline.Sub(m.opt.Now()))) {
+		return nil
 	}
-	m.held[l] = struct{}{}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.timer = time.AfterFunc(min(l.ttl/3, l.deadline.Sub(m.opt.Now())), l.tick)
-	return l, nil
+	return l
 }
 
 // checked is a context that looks at the clock.
@@ -70,8 +62,19 @@ func (c checked) Err() error {
 }
 
 // Context ends when the lease is not held any more; its cause is Err. Its own Err
-// looks at the clock as Err does.
-func (l *Lease) Context() context.Context { return l.ctx }
+// looks at the clock as Err does. It is made for who asks for it: many do not.
+func (l *Lease) Context() context.Context {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ctx == nil {
+		inner, cancel := context.WithCancelCause(context.WithoutCancel(l.values))
+		l.ctx, l.cancel = checked{inner, l}, cancel
+		if l.err != nil {
+			cancel(l.err)
+		}
+	}
+	return l.ctx
+}
 
 // Until is when the lease ends, by this machine's clock, if it is not renewed.
 func (l *Lease) Until() time.Time {
@@ -111,53 +114,7 @@ func (l *Lease) over() bool {
 	return !now.Before(l.deadline) || !now.Round(0).Before(l.deadline.Round(0))
 }
 
-// tick renews.
-func (l *Lease) tick() {
-	if l.Err() == nil && !l.m.db.Background(l.renew) {
-		l.lose(l.m.opt.Closed)
-	}
-}
-
-func (l *Lease) renew(ctx context.Context) {
-	begun := l.m.opt.Now()
-	// One that hangs must leave time for another.
-	ctx, cancel := context.WithTimeout(ctx, min(l.Until().Sub(begun), l.ttl/3))
-	defer cancel()
-	r := l.Resource
-	names := []string{r.Key, r.Index}
-	if l.m.due(r) {
-		names, _ = l.m.index(ctx, r, names) // it is tried again with the next renewal
-	}
-	a, err := l.m.run(ctx, r, kv.LeaseRenew, names, []string{r.Name, l.token(), l.request, micros(l.ttl), r.Group})
-	switch {
-	case err == nil && a.status == 0:
-		l.lose(l.m.blocked(r, a))
-	case err == nil && a.status == 2:
-		l.lose(errGone)
-	default:
-		l.renewed(begun, err)
-	}
-}
-
 func (l *Lease) token() string { return strconv.FormatInt(l.Token, 10) }
-
-// renewed notes how a renewal ended. One that failed is tried again soon, until
-// the time is over.
-func (l *Lease) renewed(begun time.Time, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.err != nil {
-		return
-	}
-	next := l.ttl / 3
-	if err == nil {
-		l.deadline = begun.Add(l.ttl - l.ttl/drift)
-	} else {
-		next = min(l.ttl/20, l.deadline.Sub(l.m.opt.Now()))
-	}
-	l.failed = err
-	l.timer.Reset(next)
-}
 
 // lose ends the lease here and tells of it, if nothing did before.
 func (l *Lease) lose(cause error) {
@@ -173,16 +130,16 @@ func (l *Lease) end(err error) bool {
 	ended := l.err == nil
 	if ended {
 		l.err = err
-		l.timer.Stop()
 	}
+	cancel := l.cancel
 	l.mu.Unlock()
 	if !ended {
 		return false
 	}
-	l.cancel(err)
-	l.m.mu.Lock()
-	defer l.m.mu.Unlock()
-	delete(l.m.held, l)
+	if cancel != nil {
+		cancel(err)
+	}
+	l.m.drop(l)
 	return true
 }
 
@@ -218,6 +175,18 @@ func (l *Lease) Release(ctx context.Context) error {
 }
 
 // because says why the lease is not held any more.
-func (l *Lease) because(cause error) error {
-	return fmt.Errorf("lease of %s for %q: %w: %w", l.Resource.Title, l.Holder, l.m.opt.Lost, cause)
+func (l *Lease) because(cause error) error { return &endError{l, cause} }
+
+// endError says why a lease is not held any more. Its text is made for who reads
+// it: most end by a release.
+type endError struct {
+	lease *Lease
+	cause error
 }
+
+func (e *endError) Error() string {
+	opt := &e.lease.m.opt
+	return fmt.Sprintf("lease of %s for %q: %s: %s", opt.Title(e.lease.Resource), e.lease.Holder, opt.Lost, e.cause)
+}
+
+func (e *endError) Unwrap() []error { return []error{e.lease.m.opt.Lost, e.cause} }

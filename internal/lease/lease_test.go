@@ -121,7 +121,7 @@ func TestLeaseAfterClose(t *testing.T) {
 		wantErr(s, err, errClosed)
 		// The client ends while a lease is kept.
 		db := s.connect()
-		other := lease.New(db, rules(s.lost))
+		other := lease.New(db, rules(s.space, s.lost))
 		xrp := resource(s.space, "kraken", "XRP/USD")
 		l, err = other.Acquire(s.ctx, xrp, "a", asked(time.Hour))
 		must(s, err)
@@ -350,7 +350,7 @@ func TestWaitDropsTheDead(t *testing.T) {
 		must(s, err)
 		db := s.connect()
 		gone := lease.New(db, func() lease.Options {
-			o := rules(s.lost)
+			o := rules(s.space, s.lost)
 			o.WaiterTTL = 500 * time.Millisecond
 			return o
 		}())

@@ -8,7 +8,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,13 +26,16 @@ import (
 type Resource struct {
 	Group string // an exchange
 	Name  string // a symbol
-	Title string // both, for people
 
 	Key    string // the lease itself
 	Fence  string // the group's last token
 	Index  string // the group's leases
 	Groups string // the index of groups; in a cluster in another slot
-	Wakes  func(client string) string
+}
+
+// shared are the keys of the scripts that give a lease and take it back.
+func (r Resource) shared() []string {
+	return []string{r.Key, r.Fence, r.Index, keys.LeaseLine(r.Key), keys.LeaseWaiting(r.Key)}
 }
 
 // Held is who has a lease.
@@ -47,6 +52,10 @@ type Options struct {
 	// WaiterTTL is for how long who waits keeps its place without a sign of life.
 	// It gives one ten times as often.
 	WaiterTTL time.Duration
+	// Title names a resource for people.
+	Title func(r Resource) string
+	// Wakes is the channel on which a client is told whose turn it is in a group.
+	Wakes func(group, client string) string
 	// Lost is what the errors of a lease that is not held any more match.
 	Lost error
 	// Unavailable is what the errors of a server match that cannot be asked.
@@ -76,7 +85,9 @@ type Leases struct {
 
 	mu     sync.Mutex
 	closed bool
-	held   map[*Lease]struct{}
+	held   schedule
+	alarm  *time.Timer           // for the first of them to be renewed
+	alarms time.Time             // when it goes off; zero: it is not set
 	tokens map[string]int64      // by fence, the greatest seen
 	listed map[listing]time.Time // when this client last put a group into an index
 }
@@ -90,7 +101,7 @@ const listEvery = 2 * time.Second
 
 // New returns leases that nobody has yet.
 func New(db *kv.Client, opt Options) *Leases {
-	m := &Leases{db: db, opt: opt, id: rand.Text(), held: make(map[*Lease]struct{}), tokens: make(map[string]int64), listed: make(map[listing]time.Time)}
+	m := &Leases{db: db, opt: opt, id: rand.Text(), tokens: make(map[string]int64), listed: make(map[listing]time.Time)}
 	m.wakes = wakes{m: m, idle: 10 * time.Second, channels: make(map[string]*wakeChannel)}
 	return m
 }
@@ -100,10 +111,12 @@ func New(db *kv.Client, opt Options) *Leases {
 func (m *Leases) Close() {
 	m.mu.Lock()
 	m.closed = true
-	held := m.held
-	m.held = nil
+	held := slices.Clone(m.held)
+	if m.alarm != nil {
+		m.alarm.Stop()
+	}
 	m.mu.Unlock()
-	for l := range held {
+	for _, l := range held {
 		l.lose(m.opt.Closed)
 	}
 }
@@ -225,7 +238,7 @@ func (m *Leases) got(r Resource, a answer, err error) (Held, bool, error) {
 	if err != nil {
 		return Held{}, false, err
 	}
-	h.Token, _ = strconv.ParseInt(a.text[3], 10, 64) // the script has looked at it
+	h.Token = number(a.text(3)) // the script has looked at it
 	return h, true, nil
 }
 
@@ -236,9 +249,9 @@ func (m *Leases) Validate(ctx context.Context, r Resource, token int64) error {
 	case err != nil:
 		return err
 	case !ok:
-		return fmt.Errorf("token %d of %s: %w: nobody holds it", token, r.Title, m.opt.Lost)
+		return fmt.Errorf("token %d of %s: %w: nobody holds it", token, m.opt.Title(r), m.opt.Lost)
 	case h.Token != token:
-		return fmt.Errorf("token %d of %s: %w: the current one is %d: %w", token, r.Title, m.opt.Lost, h.Token, m.opt.Blocked(r, h, false))
+		return fmt.Errorf("token %d of %s: %w: the current one is %d: %w", token, m.opt.Title(r), m.opt.Lost, h.Token, m.opt.Blocked(r, h, false))
 	}
 	return nil
 }
@@ -251,8 +264,11 @@ func (m *Leases) attempt(ctx context.Context, r Resource, holder string, q Reque
 	if err != nil || refused != nil {
 		return nil, refused, err
 	}
-	l, err := m.keep(ctx, r, h, q, begun)
-	return l, nil, err
+	l := m.keep(ctx, r, h, q, begun)
+	if l == nil {
+		return nil, nil, m.opt.Closed
+	}
+	return l, nil, nil
 }
 
 // refusal is why a lease is not given.
@@ -263,61 +279,64 @@ type refusal struct {
 }
 
 func (m *Leases) take(ctx context.Context, r Resource, holder string, q Request, inLine bool) (Held, *refusal, error) {
-	mode, patience := "refuse", ""
-	if q.Share {
-		mode = "share"
-	}
-	if inLine {
-		patience = micros(m.opt.WaiterTTL)
-	}
-	m.mu.Lock()
-	seen := m.tokens[r.Fence]
-	m.mu.Unlock()
-	names := []string{r.Key, r.Fence, r.Index, keys.LeaseLine(r.Key), keys.LeaseWaiting(r.Key)}
-	args := []string{
-		r.Group, r.Name, holder, q.ID, micros(q.TTL), mode, patience, strconv.FormatInt(seen, 10), m.db.Publish(), r.Wakes(m.id), "",
-	}
-	if m.due(r) {
-		var err error
-		if names, err = m.index(ctx, r, names); err != nil {
-			return Held{}, nil, err
+	seen, due := m.known(r)
+	names := r.shared()
+	args := make([]string, 6, 10)
+	args[0], args[1], args[2] = r.Name, holder, q.ID
+	args[3], args[4], args[5] = strconv.FormatInt(q.TTL.Milliseconds(), 10), strconv.FormatInt(seen, 10), m.db.Publish()
+	if q.Share || inLine || due {
+		mode, group, patience := "refuse", "", ""
+		if q.Share {
+			mode = "share"
 		}
-		args[len(args)-1] = "tidy"
+		if inLine {
+			patience = micros(m.opt.WaiterTTL)
+		}
+		if due {
+			var err error
+			if names, err = m.index(ctx, r, names); err != nil {
+				return Held{}, nil, err
+			}
+			group = r.Group
+		}
+		args = append(args, mode, group, patience, m.opt.Wakes(r.Group, m.id))
 	}
 	a, err := m.run(ctx, r, kv.LeaseAcquire, names, args)
 	if err != nil {
 		m.forget(r)
 		return Held{}, nil, err
 	}
-	// Of a lease that is given, the token stands where the holder does in other
-	// answers.
-	h, err := m.heldBy(r, a)
-	if err != nil {
+	token, times, given := strings.Cut(a.given, " ")
+	since, until, _ := strings.Cut(times, " ")
+	if !given {
+		since, until = a.text(1), a.text(2)
+	}
+	h := Held{Holder: holder}
+	if h.Since, h.Until, err = m.times(r, since, until); err != nil {
 		return Held{}, nil, err
 	}
-	if a.status != 1 {
-		ends, _ := strconv.ParseInt(a.text[3], 10, 64) // the script has made it
-		place, _ := strconv.Atoi(a.text[4])            // likewise
-		return Held{}, &refusal{m.opt.Blocked(r, h, a.status == 2), time.Duration(ends) * time.Microsecond, place}, nil
+	if !given {
+		h.Holder = a.text(0)
+		left := time.Duration(number(a.text(3))) * time.Microsecond
+		return Held{}, &refusal{m.opt.Blocked(r, h, a.status == 2), left, int(number(a.text(4)))}, nil
 	}
-	h.Token, _ = strconv.ParseInt(h.Holder, 10, 64) // likewise
-	h.Holder = holder
+	h.Token = number(token)
 	m.mu.Lock()
 	m.tokens[r.Fence] = max(m.tokens[r.Fence], h.Token)
 	m.mu.Unlock()
 	return h, nil, nil
 }
 
-// due reports whether a group is to be put into its index.
-func (m *Leases) due(r Resource) bool {
+// known tells the greatest token that was seen, and whether the group is to be put
+// into its index.
+func (m *Leases) known(r Resource) (token int64, due bool) {
 	now, l := time.Now(), listing{r.Groups, r.Group}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if now.Sub(m.listed[l]) < listEvery {
-		return false
+	if due = now.Sub(m.listed[l]) >= listEvery; due {
+		m.listed[l] = now
 	}
-	m.listed[l] = now
-	return true
+	return m.tokens[r.Fence], due
 }
 
 // forget makes the next call put the group into its index.
@@ -353,14 +372,25 @@ func (m *Leases) index(ctx context.Context, r Resource, names []string) ([]strin
 }
 
 func (m *Leases) release(ctx context.Context, r Resource, token, request string) (answer, error) {
-	return m.run(ctx, r, kv.LeaseRelease,
-		[]string{r.Key, r.Fence, r.Index, keys.LeaseLine(r.Key), keys.LeaseWaiting(r.Key)}, []string{r.Name, token, request, m.db.Publish()})
+	return m.run(ctx, r, kv.LeaseRelease, r.shared(), []string{r.Name, token, request, m.db.Publish()})
 }
 
-// answer is what a script returned: a status, and texts.
+// answer is what a script returned: a status, and what belongs to it.
 type answer struct {
 	status int64
-	text   []string
+	given  string // token, since and until of a lease that is given
+	parts  []rueidis.RedisMessage
+}
+
+func (a answer) text(i int) string {
+	text, _ := a.parts[i].ToString() // our scripts return texts
+	return text
+}
+
+// number reads a text that a script has made, or looked at.
+func number(text string) int64 {
+	n, _ := strconv.ParseInt(text, 10, 64)
+	return n
 }
 
 func (m *Leases) run(ctx context.Context, r Resource, script kv.Script, names, args []string) (answer, error) {
@@ -374,19 +404,25 @@ func (m *Leases) read(ctx context.Context, r Resource, msg rueidis.RedisMessage,
 	if err != nil {
 		return a, m.opt.Blame(ctx, r, err)
 	}
-	parts, _ := msg.ToArray() // our scripts return one
-	a.status, _ = parts[0].AsInt64()
-	a.text = make([]string, len(parts)-1)
-	for i := range a.text {
-		a.text[i], _ = parts[i+1].ToString()
+	switch {
+	case msg.IsString():
+		a.status = 1
+		a.given, _ = msg.ToString()
+		return a, nil
+	case msg.IsInt64():
+		a.status, _ = msg.AsInt64()
+		return a, nil
 	}
+	parts, _ := msg.ToArray()
+	a.status, _ = parts[0].AsInt64()
+	a.parts = parts[1:]
 	switch a.status {
 	case 4:
-		return a, m.opt.Taken(r, a.text[0])
+		return a, m.opt.Taken(r, a.text(0))
 	case 5:
-		return a, m.opt.Corrupt(r.Key, a.text[0], errUnreadable)
+		return a, m.opt.Corrupt(r.Key, a.text(0), errUnreadable)
 	case 6:
-		return a, m.opt.Corrupt(r.Fence, "", fmt.Errorf("%q is no token that another can follow: %w", a.text[0], errUnreadable))
+		return a, m.opt.Corrupt(r.Fence, "", fmt.Errorf("%q is no token that another can follow: %w", a.text(0), errUnreadable))
 	}
 	return a, nil
 }
@@ -403,16 +439,21 @@ func (m *Leases) blocked(r Resource, a answer) error {
 
 // heldBy reads holder, since and until.
 func (m *Leases) heldBy(r Resource, a answer) (h Held, err error) {
-	h.Holder = a.text[0]
-	for i, t := range []*time.Time{&h.Since, &h.Until} {
-		if *t, err = time.Parse(timeFormat, a.text[1+i]); err != nil {
-			return h, m.opt.Corrupt(r.Key, [...]string{"since", "until"}[i], err)
-		}
-	}
-	return h, nil
+	h.Holder = a.text(0)
+	h.Since, h.Until, err = m.times(r, a.text(1), a.text(2))
+	return h, err
 }
 
-// timeFormat is how the cache stores times.
-const timeFormat = "2006-01-02T15:04:05.000000000Z"
+// times reads since and until. The script has seen to it that both have the form of
+// the times that the cache stores.
+func (m *Leases) times(r Resource, since, until string) (a, b time.Time, err error) {
+	if a, err = time.Parse(time.RFC3339Nano, since); err != nil {
+		return a, b, m.opt.Corrupt(r.Key, "since", err)
+	}
+	if b, err = time.Parse(time.RFC3339Nano, until); err != nil {
+		return a, b, m.opt.Corrupt(r.Key, "until", err)
+	}
+	return a, b, nil
+}
 
 func micros(d time.Duration) string { return strconv.FormatInt(d.Microseconds(), 10) }

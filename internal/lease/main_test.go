@@ -58,10 +58,12 @@ func options(addrs ...string) kv.Options {
 }
 
 // rules are leases' options. What is lost is noted.
-func rules(lost *losses) lease.Options {
+func rules(space keys.Space, lost *losses) lease.Options {
 	return lease.Options{
 		Now:       time.Now,
 		WaiterTTL: 10 * time.Second,
+		Title:     func(r lease.Resource) string { return r.Group + " " + r.Name },
+		Wakes:     space.WakeChannel,
 		Lost:      errLost, Closed: errClosed, Unavailable: errUnavailable,
 		Blocked: func(_ lease.Resource, h lease.Held, next bool) error { return &blockedError{h, next} },
 		Taken: func(r lease.Resource, name string) error {
@@ -101,9 +103,8 @@ func (l *losses) all() []string {
 // resource names what is leased.
 func resource(s keys.Space, exchange, symbol string) lease.Resource {
 	return lease.Resource{
-		Group: exchange, Name: symbol, Title: exchange + " " + symbol,
+		Group: exchange, Name: symbol,
 		Key: s.Block(exchange, symbol), Fence: s.Fence(exchange), Index: s.Blocks(exchange), Groups: s.BlockExchanges(),
-		Wakes: func(client string) string { return s.WakeChannel(exchange, client) },
 	}
 }
 
@@ -168,7 +169,7 @@ func (s *suite) connect() *kv.Client {
 
 // leases are those of a client, closed with the test.
 func (s *suite) leases(tune ...func(*lease.Options)) *lease.Leases {
-	opt := rules(s.lost)
+	opt := rules(s.space, s.lost)
 	for _, set := range tune {
 		set(&opt)
 	}

@@ -110,7 +110,7 @@ func (d desk) run() error {
 		}
 	}
 	defer db.Close()
-	rule := rules(&losses{})
+	rule := rules(keys.New(d.Prefix, 0, false), &losses{})
 	rule.WaiterTTL = 2 * d.TTL // of the killed
 	m := lease.New(db, rule)
 	defer m.Close()

@@ -33,7 +33,7 @@ func (m *Leases) Wait(ctx context.Context, r Resource, holder string, q Request)
 			m.wakes.count.Add(1)
 		case <-timer.C:
 		case <-ctx.Done():
-			return nil, m.failed(r, q, true, fmt.Errorf("wait for %s: %w: %w", r.Title, ctx.Err(), last))
+			return nil, m.failed(r, q, true, fmt.Errorf("wait for %s: %w: %w", m.opt.Title(r), ctx.Err(), last))
 		}
 		l, refused, err = m.attempt(ctx, r, holder, q, true)
 		switch {
@@ -87,7 +87,7 @@ type wakeChannel struct {
 // join returns what tells that it is a request's turn, once that is listened for,
 // or could not be soon: signs of life find out too.
 func (w *wakes) join(ctx context.Context, r Resource, request string) <-chan struct{} {
-	name := r.Wakes(w.m.id)
+	name := w.m.opt.Wakes(r.Group, w.m.id)
 	turn := make(chan struct{}, 1)
 	w.mu.Lock()
 	c := w.channels[name]
@@ -111,7 +111,7 @@ func (w *wakes) join(ctx context.Context, r Resource, request string) <-chan str
 func (w *wakes) leave(r Resource, request string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if c := w.channels[r.Wakes(w.m.id)]; c != nil {
+	if c := w.channels[w.m.opt.Wakes(r.Group, w.m.id)]; c != nil {
 		delete(c.waiting, request)
 	}
 }

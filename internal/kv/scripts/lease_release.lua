@@ -11,9 +11,9 @@
 -- ARGV[2]  token, or "" if the caller knows of none
 -- ARGV[3]  request
 -- ARGV[4]  PUBLISH or SPUBLISH
--- Returns  {1, ""}                    given back; or nobody has it, nor had it since
+-- Returns  1                          given back; or nobody has it, nor had it since
 --          {0, holder, since, until}  somebody else has it
---          {2, ""}                    nobody has it, but somebody may have had it since
+--          2                          nobody has it, but somebody may have had it since
 --          {4, symbol}                the key is another symbol's
 --          {5, field}                 the lease cannot be read
 -- Retry: safe
@@ -22,13 +22,10 @@ local key, index, line, waiting = KEYS[1], KEYS[3], KEYS[4], KEYS[5]
 local token, request = ARGV[2], ARGV[3]
 
 -- Mostly it is the caller's alone, and nobody waits.
-if token ~= '' and redis.call('EXISTS', line) == 0 then
-  local stored = redis.call('HMGET', key, 'token', 'holds')
-  if stored[1] == token and stored[2] and stored[2]:match('^(%S+) %d+$') == request then
-    redis.call('ZREM', index, ARGV[1])
-    redis.call('DEL', key)
-    return {1, ''}
-  end
+if token ~= '' and redis.call('HGET', key, 'alone') == token .. ' ' .. request then
+  redis.call('ZREM', index, ARGV[1])
+  redis.call('DEL', key)
+  return 1
 end
 
 -- @include clock
@@ -48,7 +45,7 @@ end
 if not lease then
   wake(line, waiting, ARGV[4])
   -- The token tells whether this was done before, and only the answer was lost.
-  return {(token == '' or redis.call('GET', KEYS[2]) == token) and 1 or 2, ''}
+  return (token == '' or redis.call('GET', KEYS[2]) == token) and 1 or 2
 elseif lease.symbol ~= ARGV[1] then
   return {4, lease.symbol}
 elseif token ~= '' and lease.token ~= token or not lease.holds[request] then
@@ -60,4 +57,4 @@ if not keep(key, index, lease) then
   redis.call('ZREM', index, lease.symbol)
   wake(line, waiting, ARGV[4])
 end
-return {1, ''}
+return 1

@@ -1,7 +1,9 @@
 -- A lease is a hash: symbol, holder, token, since, until, and holds, which are
 -- what the holder has it for: "request end", one behind the other, the ends in
 -- microseconds. It is over when until is, whether Redis has seen to it or not.
--- Without holds, which other programs do not write, until alone counts.
+-- Without holds, which other programs do not write, until alone counts. Most leases
+-- have one hold and nobody who waits: "alone" is then token and request, which
+-- spares a release from looking.
 
 -- read_lease returns nil if nobody has it; beside it the name of a field that
 -- makes it unreadable: such a lease must look neither free nor held.
