@@ -202,8 +202,8 @@ func (s Space) TradeStatus() string { return s.prefix + "trade_status" }
 func (s Space) UserTradeStatus() string { return s.prefix + "user_trade_status" }
 
 // Block is the right to trade a market, and who has it.
-// Hash: symbol holder token since until, and holds, each part of which has an end
-// of its own. TTL until the last of them.
+// Hash: symbol holder token since until; holds, each part of which has an end of its
+// own; alone, while there is one hold and nobody waits. TTL until the last of them.
 func (s Space) Block(exchange, symbol string) string {
 	return s.tagged("block_exchange:", exchange, ":"+Symbol(symbol))
 }
@@ -524,7 +524,7 @@ func Symbol(symbol string) string {
 // a line of text: "%", "/", ":", braces, glob characters, white space, control
 // characters and what is not UTF-8. It is injective.
 func Escape(name string) string {
-	if !strings.ContainsFunc(name, special) {
+	if plain(name) || !strings.ContainsFunc(name, special) {
 		return name
 	}
 	var b strings.Builder
@@ -543,8 +543,21 @@ func Escape(name string) string {
 	return b.String()
 }
 
+// plain reports whether a name is of ASCII and has nothing special, as most are.
+func plain(name string) bool {
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c <= ' ', c >= 0x7f, strings.IndexByte(reserved, c) >= 0:
+			return false
+		}
+	}
+	return true
+}
+
+const reserved = `%/:{}*?[]\`
+
 // special takes the replacement character, which stands for bytes that are not
 // UTF-8, along with itself.
 func special(r rune) bool {
-	return r == utf8.RuneError || unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune(`%/:{}*?[]\`, r)
+	return r == utf8.RuneError || unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune(reserved, r)
 }

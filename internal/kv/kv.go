@@ -89,6 +89,7 @@ type Client struct {
 	mu     sync.Mutex     // guards wg.Add against Close
 
 	near nearState
+	lane lane
 }
 
 // Open connects. It fails if no server can be reached.
@@ -100,6 +101,7 @@ func Open(ctx context.Context, opt Options) (*Client, error) {
 	}
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	c.near.init(c)
+	c.lane = lane{c: c, rest: laneRest}
 	connected := make(chan error, 1)
 	go func() {
 		var err error
@@ -189,6 +191,12 @@ func (c *Client) clientOption() rueidis.ClientOption {
 // dial connects, and counts the connection's loss so that the next call does
 // not wait for a new one beyond its context.
 func (c *Client) dial(ctx context.Context, addr string, d *net.Dialer, conf *tls.Config) (net.Conn, error) {
+	return c.connect(ctx, addr, d, conf, false)
+}
+
+// connect is dial. Alone, nobody but a caller reads from the connection, and Close
+// has to end it.
+func (c *Client) connect(ctx context.Context, addr string, d *net.Dialer, conf *tls.Config, alone bool) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)()
@@ -207,7 +215,7 @@ func (c *Client) dial(ctx context.Context, addr string, d *net.Dialer, conf *tls
 	counted := &countedConn{Conn: conn, losses: &c.losses, onLost: c.opt.OnLost}
 	counted.stop = context.AfterFunc(c.ctx, func() {
 		// Who gave up opening does not wait for the handshake either.
-		if !c.opened.Load() {
+		if alone || !c.opened.Load() {
 			_ = conn.Close() // nobody is left to be told
 		}
 	})
@@ -264,6 +272,7 @@ func (c *Client) Close() {
 	c.mu.Lock()
 	c.cancel()
 	c.mu.Unlock()
+	c.lane.close()
 	c.redis.Close()
 	c.wg.Wait()
 }
@@ -367,7 +376,11 @@ func (c *Client) doSlot(ctx context.Context, slot uint16, cmds []rueidis.Complet
 
 // Run runs a script. All its keys share a slot.
 func (c *Client) Run(ctx context.Context, name Script, keys, args []string) (rueidis.RedisMessage, error) {
-	s := c.scripts[name]
+	return c.run(ctx, c.scripts[name], keys, args, c.do)
+}
+
+// run runs a script by what sends a command.
+func (c *Client) run(ctx context.Context, s script, keys, args []string, do func(context.Context, rueidis.Completed) (rueidis.RedisMessage, error)) (rueidis.RedisMessage, error) {
 	// A command that is not kept for a second time costs fewer allocations.
 	cmd := c.evalsha(s, keys, args)
 	next := &cmd
@@ -376,12 +389,17 @@ func (c *Client) Run(ctx context.Context, name Script, keys, args []string) (rue
 			cmd = c.evalsha(s, keys, args)
 		}
 		next = nil
-		msg, err := c.redis.Do(ctx, cmd).ToMessage()
+		msg, err := do(ctx, cmd)
 		if isNoScript(err) {
-			msg, err = c.redis.Do(ctx, c.eval(s, keys, args)).ToMessage()
+			msg, err = do(ctx, c.eval(s, keys, args))
 		}
 		return msg, err
 	})
+}
+
+// do sends a command over the shared connection.
+func (c *Client) do(ctx context.Context, cmd rueidis.Completed) (rueidis.RedisMessage, error) {
+	return c.redis.Do(ctx, cmd).ToMessage()
 }
 
 func (c *Client) evalsha(s script, keys, args []string) rueidis.Completed {

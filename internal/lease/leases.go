@@ -301,7 +301,12 @@ func (m *Leases) take(ctx context.Context, r Resource, holder string, q Request,
 		}
 		args = append(args, mode, group, patience, m.opt.Wakes(r.Group, m.id))
 	}
-	a, err := m.run(ctx, r, kv.LeaseAcquire, names, args)
+	run := m.db.RunAlone
+	if inLine {
+		run = m.db.Run
+	}
+	msg, err := run(ctx, kv.LeaseAcquire, names, args)
+	a, err := m.read(ctx, r, msg, err)
 	if err != nil {
 		m.forget(r)
 		return Held{}, nil, err
@@ -372,7 +377,8 @@ func (m *Leases) index(ctx context.Context, r Resource, names []string) ([]strin
 }
 
 func (m *Leases) release(ctx context.Context, r Resource, token, request string) (answer, error) {
-	return m.run(ctx, r, kv.LeaseRelease, r.shared(), []string{r.Name, token, request, m.db.Publish()})
+	msg, err := m.db.RunAlone(ctx, kv.LeaseRelease, r.shared(), []string{r.Name, token, request, m.db.Publish()})
+	return m.read(ctx, r, msg, err)
 }
 
 // answer is what a script returned: a status, and what belongs to it.

@@ -1,0 +1,10 @@
+package kv
+
+import "time"
+
+// SetLaneRest sets after what rest a lane is not used any more.
+func (c *Client) SetLaneRest(d time.Duration) {
+	c.lane.mu.Lock()
+	defer c.lane.mu.Unlock()
+	c.lane.rest = d
+}
