@@ -15,6 +15,9 @@ import (
 // one that nobody gives back.
 func (m *Leases) Wait(ctx context.Context, r Resource, holder string, q Request) (*Lease, error) {
 	made := m.name(&q)
+	// Whoever is told of its turn while it asks need not ask again.
+	turn := m.wakes.heard(r, q.ID)
+	defer m.wakes.leave(r, q.ID)
 	l, refused, err := m.attempt(ctx, r, holder, q, true)
 	if l != nil {
 		return l, nil
@@ -22,11 +25,13 @@ func (m *Leases) Wait(ctx context.Context, r Resource, holder string, q Request)
 	if err != nil {
 		return nil, m.failed(r, q, made || !m.unknown(ctx, err), err)
 	}
-	turn := m.wakes.join(ctx, r, q.ID)
-	defer m.wakes.leave(r, q.ID)
 	last := refused.err
-	timer := time.NewTimer(0) // what was told before anybody listened is asked for
+	timer := time.NewTimer(m.pause(refused))
 	defer timer.Stop()
+	if turn == nil {
+		turn = m.wakes.join(ctx, r, q.ID)
+		timer.Reset(0) // what was told before anybody listened is asked for
+	}
 	for {
 		select {
 		case <-turn:
@@ -81,11 +86,26 @@ type wakes struct {
 
 type wakeChannel struct {
 	waiting map[string]chan struct{} // by request
-	ready   chan struct{}            // closed once it listens
+	ready   chan struct{}            // closed once it listened
+	listens bool
 }
 
-// join returns what tells that it is a request's turn, once that is listened for,
-// or could not be soon: signs of life find out too.
+// heard returns what tells that it is a request's turn, if that is listened for; or
+// nil.
+func (w *wakes) heard(r Resource, request string) <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c := w.channels[w.m.opt.Wakes(r.Group, w.m.id)]
+	if c == nil || !c.listens {
+		return nil
+	}
+	turn := make(chan struct{}, 1)
+	c.waiting[request] = turn
+	return turn
+}
+
+// join is heard, but begins to listen, and returns once that is so or could not be
+// soon: signs of life find out too.
 func (w *wakes) join(ctx context.Context, r Resource, request string) <-chan struct{} {
 	name := w.m.opt.Wakes(r.Group, w.m.id)
 	turn := make(chan struct{}, 1)
@@ -140,7 +160,8 @@ func (w *wakes) serve(ctx context.Context, name string, c *wakeChannel) (done bo
 	if err != nil {
 		return false
 	}
-	w.listening(c)
+	w.listening(c, true)
+	defer w.listening(c, false)
 	sweep := time.NewTicker(w.idle)
 	defer sweep.Stop()
 	for {
@@ -158,9 +179,11 @@ func (w *wakes) serve(ctx context.Context, name string, c *wakeChannel) (done bo
 	}
 }
 
-func (w *wakes) listening(c *wakeChannel) {
+// listening notes that a channel is listened to, or is not any more.
+func (w *wakes) listening(c *wakeChannel, listens bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	c.listens = listens
 	select {
 	case <-c.ready:
 	default:
