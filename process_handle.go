@@ -318,8 +318,23 @@ func (h *ProcessHandle) args(p Process) []string {
 		h.c.channels(p.Type), h.c.history(), []string{p.Component, h.started})
 }
 
-// tell runs the script process_beat.
+// wholeEvery is how many heartbeats there are to one that puts right what may be
+// missing.
+const wholeEvery = 6
+
+// tell runs the script process_beat, or process_alive where that is enough.
 func (h *ProcessHandle) tell(ctx context.Context, p Process, writes int64, changed bool) (code int64, detail string, err error) {
+	if !changed && p.Status != ProcessStopped && writes%wholeEvery != 0 {
+		reply, err := h.c.kv.Run(ctx, kv.ProcessAlive, h.keys[:3], []string{
+			p.ID, h.instance, microseconds(silence(p.Interval)), strconv.FormatInt(writes, 10), milliseconds(processTTL),
+		})
+		if err != nil {
+			return 0, "", h.c.blame(ctx, p.Type, p.ID, p.Component, err)
+		}
+		if done, _ := reply.AsInt64(); done == 1 {
+			return 1, "", nil
+		}
+	}
 	args := append(h.args(p), strconv.FormatInt(writes, 10), "")
 	if p.Status == ProcessStopped {
 		args[len(args)-1] = "stop"

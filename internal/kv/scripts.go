@@ -70,6 +70,7 @@ const (
 
 	ProcessRegister Script = "process_register"
 	ProcessBeat     Script = "process_beat"
+	ProcessAlive    Script = "process_alive"
 	ProcessDie      Script = "process_die"
 	ProcessForget   Script = "process_forget"
 	ProcessDue      Script = "process_due"

@@ -17,7 +17,7 @@ func TestScriptsAreWholeAndSayWhetherTheyMayBeSentAgain(t *testing.T) {
 		PositionApply: true, PositionWrite: true, PositionDelete: false, AccountSet: true,
 		AsideGeneration: true, AsideClaim: true, AsideFill: true, AsideFail: true, AsideWrite: true, AsideInvalidate: true,
 		QueueUse: true, QueueSubmit: true, QueueAck: false, QueueSettle: false, QueueClaim: false, QueueLease: true, QueueRead: true, QueueRequeue: false,
-		ProcessRegister: true, ProcessBeat: true, ProcessDie: false, ProcessForget: false, ProcessDue: true, ProcessIndex: true, ProcessGet: true,
+		ProcessRegister: true, ProcessBeat: true, ProcessAlive: true, ProcessDie: false, ProcessForget: false, ProcessDue: true, ProcessIndex: true, ProcessGet: true,
 	}
 	for _, inProcess := range []bool{false, true} {
 		scripts := loadScripts(inProcess)

@@ -1,6 +1,7 @@
 #!lua
--- Records that a process is alive, with what has changed of it. One that counted
--- as dead lives again, and those who watch are told, as they are when it stops.
+-- Records that a process is alive, with what has changed of it, and puts right what
+-- is missing. One that counted as dead lives again, and those who watch are told, as
+-- they are when it stops. See process_alive for what nothing has changed of.
 --
 -- KEYS, ARGV[1…11]  as of process_register
 -- ARGV[12]  number of this write among those of the instance
@@ -29,17 +30,6 @@ end
 local ends = redis.call('ZSCORE', due, id)
 local dead = not ends or tonumber(ends) <= now
 local heartbeat, until_then = string.format('%.0f', now), string.format('%.0f', now + ARGV[3])
-
--- Most beats say nothing else, and there are many. What cannot change meanwhile is
--- put right now and then.
-if #ARGV == 13 and ARGV[13] == '' and not dead and ARGV[12] % 6 ~= 0 then
-  redis.call('ZADD', processes, heartbeat, id)
-  redis.call('ZADD', due, until_then, id)
-  redis.call('HSET', key, 'seq', ARGV[12], 'heartbeat', stamp(now))
-  redis.call('PEXPIRE', key, ARGV[4])
-  local first = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')
-  return {1, first[2] + ARGV[3] <= now and 1 or 0}
-end
 
 -- @include revision
 -- @include process
