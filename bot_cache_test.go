@@ -289,6 +289,31 @@ func TestLeaseSymbolsMeet(t *testing.T) {
 	})
 }
 
+// Orders are taken only under the lease that is held: not before, not after, and not
+// from who does not know yet that another has it.
+func TestLeaseCoversOrders(t *testing.T) {
+	conformance(t, func(s *suite, c *fulloncache.Client) {
+		n := 0
+		submit := func(token int64) error {
+			n++
+			return c.Orders.Submit(s.ctx, orderAt(fmt.Sprint(n), n), fulloncache.UnderLease(token))
+		}
+		l := acquire(s, c, btc, "bot_1", plain)
+		must(s, submit(l.Token()))
+		wantErr(s, submit(l.Token()+1), fulloncache.ErrLeaseLost)
+		other := s.open()
+		must(s, other.Bots.Unblock(s.ctx, btc, "operator", fulloncache.UnblockOptions{Force: true}))
+		wantErr(s, submit(l.Token()), fulloncache.ErrLeaseLost)
+		l2 := acquire(s, other, btc, "bot_2", plain)
+		must(s, l.Err()) // it has not renewed since
+		wantErr(s, submit(l.Token()), fulloncache.ErrLeaseLost)
+		must(s, submit(l2.Token()))
+		must(s, l2.Release(s.ctx))
+		wantErr(s, submit(l2.Token()), fulloncache.ErrLeaseLost)
+		wantStats(s, c, fulloncache.QueueStats{Length: 2})
+	})
+}
+
 // waiting starts to wait for a market; the result comes over the channel.
 type waited struct {
 	l   *fulloncache.Lease
