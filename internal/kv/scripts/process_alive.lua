@@ -15,6 +15,7 @@
 -- Retry: safe (the same again changes nothing but times)
 
 -- @include clock
+-- @include stamp
 
 local stored = redis.pcall('HMGET', KEYS[1], 'instance', 'seq', 'died')
 if stored.err or stored[1] ~= ARGV[2] or (tonumber(stored[2]) or now) > tonumber(ARGV[4]) or stored[3] then
