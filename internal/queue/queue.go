@@ -179,12 +179,13 @@ func (q *Queue) failed(ctx context.Context, err error, leases ...string) error {
 	for i, name := range names {
 		cmds[i] = q.db.B().Type().Key(name).Build()
 	}
+	corrupt := &CorruptError{string(q.keys), err} // if it is mended meanwhile
 	for i, r := range q.db.DoMulti(ctx, cmds) {
 		if kind, _ := r.Msg.ToString(); r.Err == nil && kind != "none" && kind != kinds[i] {
-			return &CorruptError{names[i], fmt.Errorf("it is a %s, not a %s: remove it: %w", kind, kinds[i], err)}
+			corrupt = &CorruptError{names[i], fmt.Errorf("it is a %s, not a %s: remove it: %w", kind, kinds[i], err)}
 		}
 	}
-	return &CorruptError{string(q.keys), err} // mended meanwhile
+	return corrupt
 }
 
 // errOtherUse is what a script says of a queue that is not marked as used like this.

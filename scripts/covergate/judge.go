@@ -5,62 +5,102 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strings"
 )
 
-// judge prints how much of the library ran, and returns an error when that is
-// not all but what is exempt.
-func judge(out io.Writer, sources []*source, blocks []block, entries []exemption, limit int) error {
+// coverage is what the tests ran of the library, and what they did not.
+type coverage struct {
+	total, covered int // statements
+	unknown        []*source
+	gaps           []gap
+}
+
+// gap is a block that no test ran.
+type gap struct {
+	in        *source
+	block     block
+	exemption int // -1 if none fits
+}
+
+func (g gap) String() string {
+	line := g.in.firstLine(g.block)
+	return fmt.Sprintf("  %s:%d: in %s: %s\n", g.in.name, line, g.in.declAt(g.block.startLine), g.in.line(line))
+}
+
+// survey compares the library with what ran of it.
+func survey(sources []*source, blocks []block, entries []exemption) (c coverage) {
 	byFile := map[string][]block{}
 	for _, b := range blocks {
 		byFile[b.file] = append(byFile[b.file], b)
 	}
-	used := make([]bool, len(entries))
-	var total, covered, excused int
-	var exempt, missing strings.Builder
-	var exemptBlocks, missingBlocks int
-
 	for _, s := range sources {
 		found := byFile[s.profile]
 		if len(found) == 0 && s.runs {
-			missingBlocks++
-			fmt.Fprintf(&missing, "  %s: the profile does not know this file\n", s.name)
+			c.unknown = append(c.unknown, s)
 		}
 		slices.SortFunc(found, func(a, b block) int {
 			return cmp.Or(cmp.Compare(a.startLine, b.startLine), cmp.Compare(a.startCol, b.startCol))
 		})
 		for _, b := range found {
-			total += b.statements
+			c.total += b.statements
 			if b.count > 0 || b.statements == 0 {
-				covered += b.statements
+				c.covered += b.statements
 				continue
 			}
-			line := s.firstLine(b)
-			place := fmt.Sprintf("  %s:%d: in %s: %s\n", s.name, line, s.declAt(b.startLine), s.line(line))
 			at := slices.IndexFunc(entries, func(e exemption) bool { return e.covers(s, b) })
-			if at < 0 {
-				missingBlocks++
-				missing.WriteString(place)
-				continue
-			}
-			used[at] = true
-			exemptBlocks++
-			excused += b.statements
-			fmt.Fprintf(&exempt, "%s      %s\n", place, entries[at].reason)
+			c.gaps = append(c.gaps, gap{s, b, at})
 		}
 	}
-	if total == 0 {
+	return c
+}
+
+// missed lists the folders with gaps that are not exempt, as go test takes them.
+func (c coverage) missed() []string {
+	var folders []string
+	for _, g := range c.gaps {
+		if g.exemption < 0 {
+			folders = append(folders, "."+strings.TrimSuffix("/"+path.Dir(g.in.name), "/."))
+		}
+	}
+	slices.Sort(folders)
+	return slices.Compact(folders)
+}
+
+// judge prints how much of the library ran, and returns an error when that is
+// not all but what is exempt.
+func (c coverage) judge(out io.Writer, entries []exemption, limit int) error {
+	used := make([]bool, len(entries))
+	var excused int
+	var exempt, missing strings.Builder
+	var exemptBlocks, missingBlocks int
+	for _, s := range c.unknown {
+		missingBlocks++
+		fmt.Fprintf(&missing, "  %s: the profile does not know this file\n", s.name)
+	}
+	for _, g := range c.gaps {
+		if g.exemption < 0 {
+			missingBlocks++
+			missing.WriteString(g.String())
+			continue
+		}
+		used[g.exemption] = true
+		exemptBlocks++
+		excused += g.block.statements
+		fmt.Fprintf(&exempt, "%s      %s\n", g, entries[g.exemption].reason)
+	}
+	if c.total == 0 {
 		return errors.New("the profile holds no statement of the library")
 	}
 
 	var problems []string
 	var report strings.Builder
-	percent := float64(covered) / float64(total) * 100
-	if covered < total {
+	percent := float64(c.covered) / float64(c.total) * 100
+	if c.covered < c.total {
 		percent = min(percent, 99.99) // never rounded up to all
 	}
-	fmt.Fprintf(&report, "library coverage: %d of %d statements, %.2f %%; %d exempt\n", covered, total, percent, excused)
+	fmt.Fprintf(&report, "library coverage: %d of %d statements, %.2f %%; %d exempt\n", c.covered, c.total, percent, excused)
 	if exemptBlocks > 0 {
 		fmt.Fprintf(&report, "exempt, %d blocks of at most %d:\n%s", exemptBlocks, limit, exempt.String())
 	}

@@ -1,7 +1,8 @@
 // Command covergate holds the library to full statement coverage.
 //
-//	go run ./scripts/covergate -packages       print the library's packages, for -coverpkg
-//	go run ./scripts/covergate coverage.out    judge a profile
+//	go run ./scripts/covergate -packages                 print the library's packages, for -coverpkg
+//	go run ./scripts/covergate coverage.out…             judge what the profiles say together
+//	go run ./scripts/covergate -missed coverage.out…     print the folders whose statements they miss
 //
 // It fails when a statement of the library ran in no test, unless coverage.exempt
 // names it with a reason, when an exemption is stale, and when there are more
@@ -29,22 +30,31 @@ import (
 var notLibrary = []string{"cmd", "examples", "internal/testenv", "scripts"}
 
 func main() {
-	packages := flag.Bool("packages", false, "print the library's packages and stop")
-	exempt := flag.String("exempt", "coverage.exempt", "the `file` of exemptions")
-	limit := flag.Int("cap", 10, "how many blocks may be exempt")
+	var o options
+	flag.BoolVar(&o.packages, "packages", false, "print the library's packages and stop")
+	flag.BoolVar(&o.missed, "missed", false, "print the folders with statements that did not run and stop")
+	flag.StringVar(&o.exempt, "exempt", "coverage.exempt", "the `file` of exemptions")
+	flag.IntVar(&o.limit, "cap", 10, "how many blocks may be exempt")
 	flag.Parse()
-	if err := run(os.Stdout, *packages, *exempt, *limit, flag.Args()); err != nil {
+	if err := run(os.Stdout, o, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "covergate:", err)
 		os.Exit(1)
 	}
 }
 
-func run(out io.Writer, listOnly bool, exempt string, limit int, args []string) error {
+// options are the flags.
+type options struct {
+	packages, missed bool
+	exempt           string
+	limit            int
+}
+
+func run(out io.Writer, o options, profiles []string) error {
 	library, err := libraryPackages()
 	if err != nil {
 		return err
 	}
-	if listOnly {
+	if o.packages {
 		paths := make([]string, len(library))
 		for i, p := range library {
 			paths[i] = p.ImportPath
@@ -52,31 +62,38 @@ func run(out io.Writer, listOnly bool, exempt string, limit int, args []string) 
 		_, err := fmt.Fprintln(out, strings.Join(paths, ","))
 		return err
 	}
-	if len(args) != 1 {
-		return errors.New("name one coverage profile")
+	if len(profiles) == 0 {
+		return errors.New("name a coverage profile")
 	}
 
-	profile, err := os.ReadFile(args[0])
-	if err != nil {
-		return err
+	var ran profile
+	for _, name := range profiles {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		if err := ran.read(bytes.NewReader(text)); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
 	}
-	blocks, err := readProfile(bytes.NewReader(profile))
-	if err != nil {
-		return fmt.Errorf("%s: %w", args[0], err)
-	}
-	text, err := os.ReadFile(exempt)
+	text, err := os.ReadFile(o.exempt)
 	if err != nil {
 		return err
 	}
 	entries, err := parseExemptions(string(text))
 	if err != nil {
-		return fmt.Errorf("%s: %w", exempt, err)
+		return fmt.Errorf("%s: %w", o.exempt, err)
 	}
 	sources, err := readSources(library)
 	if err != nil {
 		return err
 	}
-	return judge(out, sources, blocks, entries, limit)
+	c := survey(sources, ran.blocks, entries)
+	if o.missed {
+		_, err := fmt.Fprintln(out, strings.Join(c.missed(), " "))
+		return err
+	}
+	return c.judge(out, entries, o.limit)
 }
 
 // goPackage is what go list tells of a package.

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -53,6 +55,18 @@ const (
 	allRan = "mode: atomic\n" + hookRan + getRan + manyRan + fewIfRan + fewRan + returnRan + emptyBody
 )
 
+// blocksOf reads profiles.
+func blocksOf(t *testing.T, texts ...string) []block {
+	t.Helper()
+	var p profile
+	for _, text := range texts {
+		if err := p.read(strings.NewReader(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p.blocks
+}
+
 func missed(ran string) string { return strings.TrimSuffix(ran, "1\n") + "0\n" }
 
 func TestJudge(t *testing.T) {
@@ -80,16 +94,13 @@ func TestJudge(t *testing.T) {
 		{"a file unknown to the profile", "mode: set\nm/q.go:1.1,2.2 1 1\n", "", 0, "", "no statement of the library"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			blocks, err := readProfile(strings.NewReader(tc.profile))
-			if err != nil {
-				t.Fatal(err)
-			}
+			blocks := blocksOf(t, tc.profile)
 			entries, err := parseExemptions(tc.exempt)
 			if err != nil {
 				t.Fatal(err)
 			}
 			var out strings.Builder
-			err = judge(&out, []*source{parse(t)}, blocks, entries, tc.limit)
+			err = survey([]*source{parse(t)}, blocks, entries).judge(&out, entries, tc.limit)
 			if tc.err == "" && err != nil {
 				t.Errorf("failed: %v", err)
 			}
@@ -103,15 +114,36 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-func TestJudgeWithoutAFile(t *testing.T) {
-	blocks, err := readProfile(strings.NewReader(allRan))
-	if err != nil {
-		t.Fatal(err)
+// What one run of the tests missed, another may have run.
+func TestProfilesTogether(t *testing.T) {
+	many, few := strings.Replace(allRan, manyRan, missed(manyRan), 1), strings.Replace(allRan, fewRan, missed(fewRan), 1)
+	for _, tc := range []struct {
+		name     string
+		profiles []string
+		want     []string
+	}{
+		{"neither ran it", []string{many, many}, []string{"."}},
+		{"the second ran it", []string{many, few}, nil},
+		{"the first ran it", []string{few, many}, nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := survey([]*source{parse(t)}, blocksOf(t, tc.profiles...), nil)
+			if got := c.missed(); !slices.Equal(got, tc.want) {
+				t.Errorf("missed in %q, want %q", got, tc.want)
+			}
+			if err := c.judge(io.Discard, nil, 0); (err == nil) != (tc.want == nil) {
+				t.Errorf("got %v", err)
+			}
+		})
 	}
+}
+
+func TestJudgeWithoutAFile(t *testing.T) {
+	blocks := blocksOf(t, allRan)
 	other := parse(t)
 	other.name, other.profile = "q.go", "m/q.go"
 	var out strings.Builder
-	err = judge(&out, []*source{parse(t), other}, blocks, nil, 0)
+	err := survey([]*source{parse(t), other}, blocks, nil).judge(&out, nil, 0)
 	if err == nil || !strings.Contains(out.String(), "q.go: the profile does not know this file") {
 		t.Errorf("got %v and\n%s", err, out.String())
 	}
@@ -119,12 +151,9 @@ func TestJudgeWithoutAFile(t *testing.T) {
 
 func TestPercentIsNeverRoundedUp(t *testing.T) {
 	profile := "mode: set\nm/p.go:5.23,7.2 999999 1\n" + missed(manyRan)
-	blocks, err := readProfile(strings.NewReader(profile))
-	if err != nil {
-		t.Fatal(err)
-	}
+	blocks := blocksOf(t, profile)
 	var out strings.Builder
-	if err := judge(&out, []*source{parse(t)}, blocks, nil, 0); err == nil {
+	if err := survey([]*source{parse(t)}, blocks, nil).judge(&out, nil, 0); err == nil {
 		t.Error("one statement of a million is missing, and the gate passed")
 	}
 	if !strings.Contains(out.String(), "99.99 %") {
@@ -141,8 +170,9 @@ func TestReadProfileRefuses(t *testing.T) {
 		"not a number": "mode: set\nm/p.go:1.2,3.4 1 x\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			if blocks, err := readProfile(strings.NewReader(text)); err == nil {
-				t.Errorf("accepted as %v", blocks)
+			var p profile
+			if err := p.read(strings.NewReader(text)); err == nil {
+				t.Errorf("accepted as %v", p.blocks)
 			}
 		})
 	}
@@ -233,7 +263,7 @@ func TestModule(t *testing.T) {
 	}
 
 	var out strings.Builder
-	if err := run(&out, true, "", 0, nil); err != nil {
+	if err := run(&out, options{packages: true}, nil); err != nil {
 		t.Fatal(err)
 	}
 	packages := strings.TrimSpace(out.String())
@@ -246,7 +276,8 @@ func TestModule(t *testing.T) {
 	}
 
 	out.Reset()
-	err := run(&out, false, "coverage.exempt", 10, []string{"c.out"})
+	judging := options{exempt: "coverage.exempt", limit: 10}
+	err := run(&out, judging, []string{"c.out"})
 	if err == nil || !strings.Contains(err.Error(), "not covered: 2 blocks") {
 		t.Errorf("got error %v", err)
 	}
@@ -254,5 +285,14 @@ func TestModule(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("printed\n%s\nwant it to say %q", out.String(), want)
 		}
+	}
+
+	out.Reset()
+	judging.missed = true
+	if err := run(&out, judging, []string{"c.out"}); err != nil {
+		t.Fatal(err)
+	}
+	if out.String() != ". ./sub\n" {
+		t.Errorf("missed in %q", out.String())
 	}
 }

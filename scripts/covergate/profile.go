@@ -16,31 +16,38 @@ type block struct {
 	count               uint64
 }
 
-// readProfile reads a profile of go test. With -coverpkg each test binary
-// reports every package, so a block comes as often as there are binaries: the
-// greatest count stands for all.
-func readProfile(r io.Reader) ([]block, error) {
+// profile is what the tests ran. With -coverpkg each test binary reports every
+// package, so a block comes as often as there are binaries: the greatest count
+// stands for all.
+type profile struct {
+	blocks []block
+	index  map[block]int // by the block without its count
+}
+
+// read adds a profile of go test.
+func (p *profile) read(r io.Reader) error {
 	scan := bufio.NewScanner(r)
 	if !scan.Scan() || !strings.HasPrefix(scan.Text(), "mode: ") {
-		return nil, fmt.Errorf("not a coverage profile: want a first line %q", "mode: …")
+		return fmt.Errorf("not a coverage profile: want a first line %q", "mode: …")
 	}
-	var blocks []block
-	index := map[block]int{} // by the block without its count
+	if p.index == nil {
+		p.index = map[block]int{}
+	}
 	for n := 2; scan.Scan(); n++ {
 		b, err := parseBlock(scan.Text())
 		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", n, err)
+			return fmt.Errorf("line %d: %w", n, err)
 		}
 		key := b
 		key.count = 0
-		if at, ok := index[key]; ok {
-			blocks[at].count = max(blocks[at].count, b.count)
+		if at, ok := p.index[key]; ok {
+			p.blocks[at].count = max(p.blocks[at].count, b.count)
 			continue
 		}
-		index[key] = len(blocks)
-		blocks = append(blocks, b)
+		p.index[key] = len(p.blocks)
+		p.blocks = append(p.blocks, b)
 	}
-	return blocks, scan.Err()
+	return scan.Err()
 }
 
 // parseBlock reads "file.go:1.2,3.4 statements count".
