@@ -68,14 +68,15 @@ bench: servers ## compare with the peers, in one run; fails when a stated ratio 
 	@cd bench && go run . $(ARGS)
 
 .PHONY: fmt
-fmt: ## format the code, tidy go.mod, write the layer table into CONTRIBUTING.md
+fmt: ## format the code, tidy go.mod, write the layer table and the reference
 	gofmt -s -w .
 	go mod tidy
 	for module in tools $(MODULES); do go mod -C "$$module" tidy || exit; done
 	go run ./scripts/layers -write
+	go run ./scripts/reference -write
 
 .PHONY: lint
-lint: ## check the format, run the linters, check layers and test rules
+lint: ## check the format, run the linters, check layers, reference and test rules
 	@files=$$(gofmt -s -l .) && [[ -z $$files ]] || { echo "run make fmt for:" $$files >&2; exit 1; }
 	go mod tidy -diff
 	go vet ./...
@@ -83,6 +84,7 @@ lint: ## check the format, run the linters, check layers and test rules
 	$(TOOL) errcheck -ignoretests -exclude tools/errcheck.txt ./...
 	$(TOOL) revive -config tools/revive.toml -set_exit_status ./...
 	go run ./scripts/layers
+	go run ./scripts/reference
 	go run ./scripts/testrules
 	for script in .ci/run scripts/*.sh; do bash -n "$$script" || exit; done
 	for module in $(MODULES); do \

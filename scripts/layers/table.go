@@ -37,7 +37,7 @@ var layers = []layer{
 	{"cmd/fulloncache", "the command, one file per subcommand", []string{
 		".", "docs", "embedded", "examples", "internal/sim", "logging", "metrics", "orm",
 	}},
-	{"scripts", "what the Makefile calls", nil},
+	{"scripts", "what the Makefile calls", []string{"internal/keys"}},
 }
 
 // confinement keeps modules that weigh much within the packages that need them,
