@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -90,6 +91,19 @@ type NodeHealth struct {
 	// ClockOffset is the server's clock minus this machine's, to within half a
 	// round trip. Ages are computed with this machine's clock.
 	ClockOffset time.Duration `json:"clock_offset_ns"`
+	// Persistence is what outlives a restart: "none", "rdb" (the last snapshot), or
+	// what "appendfsync" says beside an append-only file: "always", "everysec", "no".
+	// Empty if the server does not tell.
+	Persistence string `json:"persistence,omitempty"`
+	// Replicas is how many replicas are connected.
+	Replicas int64 `json:"replicas"`
+	// Evicted is how many keys the server has evicted since it started.
+	Evicted int64 `json:"evicted_keys"`
+	// Tracking is how many connections are told what changes: the near cache of each
+	// Client has one.
+	Tracking int64 `json:"tracking_clients"`
+	// SlowLog is how many entries the server's slow log has.
+	SlowLog int64 `json:"slow_log"`
 }
 
 // Health asks every master how it is. It returns [ErrUnavailable] if one does
@@ -130,26 +144,63 @@ func (b *BaseCache) nodeHealth(ctx context.Context, addr string, node rueidis.Cl
 	if parts, err := clock.AsIntSlice(); err == nil && len(parts) == 2 {
 		n.ClockOffset = time.Unix(parts[0], parts[1]*1000).Sub(local)
 	}
-	info := make(map[string]string)
-	for _, section := range []string{"server", "replication", "memory"} {
-		reply, err := b.kv.DoNode(ctx, node, node.B().Info().Section(section).Build())
+	told := make(map[string]string)
+	for _, cmd := range []rueidis.Completed{
+		node.B().Info().Build(),
+		node.B().ConfigGet().Parameter("appendfsync", "save").Build(),
+		node.B().SlowlogLen().Build(),
+	} {
+		reply, err := b.kv.DoNode(ctx, node, cmd)
 		if _, refused := rueidis.IsRedisErr(err); refused {
-			continue // the in-process server lacks sections; what it cannot tell stays empty
+			continue // to this user, or by the in-process server: what it cannot tell stays empty
 		}
 		if err != nil {
 			return n, err
 		}
+		tell(told, reply)
+	}
+	n.Version, n.Role, n.Policy = told["redis_version"], told["role"], told["maxmemory_policy"]
+	n.Persistence = persistence(told)
+	for name, v := range map[string]*int64{
+		"used_memory": &n.UsedMemory, "maxmemory": &n.MaxMemory, "connected_slaves": &n.Replicas,
+		"evicted_keys": &n.Evicted, "tracking_clients": &n.Tracking, "slowlog": &n.SlowLog,
+	} {
+		*v, _ = strconv.ParseInt(told[name], 10, 64)
+	}
+	return n, nil
+}
+
+// tell adds what a reply tells: lines of INFO, settings, or the length of the slow
+// log.
+func tell(told map[string]string, reply rueidis.RedisMessage) {
+	switch {
+	case reply.IsMap():
+		settings, _ := reply.AsStrMap()
+		maps.Copy(told, settings)
+	case reply.IsInt64():
+		n, _ := reply.AsInt64()
+		told["slowlog"] = strconv.FormatInt(n, 10)
+	default:
 		text, _ := reply.ToString()
 		for line := range strings.Lines(text) {
 			if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
-				info[name] = value
+				told[name] = value
 			}
 		}
 	}
-	n.Version, n.Role, n.Policy = info["redis_version"], info["role"], info["maxmemory_policy"]
-	n.UsedMemory, _ = strconv.ParseInt(info["used_memory"], 10, 64)
-	n.MaxMemory, _ = strconv.ParseInt(info["maxmemory"], 10, 64)
-	return n, nil
+}
+
+func persistence(told map[string]string) string {
+	save, known := told["save"]
+	switch {
+	case told["aof_enabled"] == "1":
+		return told["appendfsync"]
+	case !known:
+		return ""
+	case save == "":
+		return "none"
+	}
+	return "rdb"
 }
 
 // Keys lists the keys that match a glob pattern such as "tickers:*", on every

@@ -59,6 +59,9 @@ func TestHealth(t *testing.T) {
 			if s.mode.name == "embedded" {
 				continue // it cannot tell more
 			}
+			if n.Persistence != "none" || n.Tracking < 1 || n.Evicted != 0 {
+				s.Errorf("node %+v", n)
+			}
 			if strings.Count(n.Version, ".") != 2 || n.Role != "master" || n.UsedMemory < 100_000 || n.Policy != "noeviction" || n.MaxMemory != 0 {
 				s.Errorf("node %+v", n)
 			}
@@ -88,6 +91,33 @@ func TestHealthTellsMemoryLimit(t *testing.T) {
 	h, err := open(t, fulloncache.Config{URL: srv.URL()}).Base.Health(testenv.Context(t))
 	must(t, err)
 	if n := h.Nodes[0]; n.MaxMemory != 123<<20 || n.Policy != "allkeys-lru" {
+		t.Errorf("node %+v", n)
+	}
+}
+
+func TestHealthTellsWhatOutlivesARestart(t *testing.T) {
+	t.Parallel()
+	for want, settings := range map[string][]string{
+		"none":   nil,
+		"rdb":    {"--save", "3600 1"},
+		"always": {"--appendonly", "yes", "--appendfsync", "always"},
+	} {
+		t.Run(want, func(t *testing.T) {
+			t.Parallel()
+			srv := testenv.NewRedis(t, append(settings, "--slowlog-log-slower-than", "0")...)
+			h, err := open(t, fulloncache.Config{URL: srv.URL()}).Base.Health(testenv.Context(t))
+			must(t, err)
+			if n := h.Nodes[0]; n.Persistence != want || n.SlowLog < 1 || n.Replicas != 0 {
+				t.Errorf("node %+v", n)
+			}
+		})
+	}
+	// A user that may not ask is told the rest.
+	srv := testenv.NewRedis(t)
+	srv.Do(t, "ACL", "SETUSER", "bot", "on", ">secret", "~*", "&*", "+@all", "-config", "-slowlog")
+	h, err := open(t, fulloncache.Config{URL: "redis://bot:secret@" + srv.Addr()}).Base.Health(testenv.Context(t))
+	must(t, err)
+	if n := h.Nodes[0]; n.Persistence != "" || n.Role != "master" {
 		t.Errorf("node %+v", n)
 	}
 }
