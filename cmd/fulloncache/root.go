@@ -84,7 +84,7 @@ standard error with exit code 1; mistakes in the call exit with 2.`,
 		a.botCommand(),
 		a.ohlcvCommand(),
 		a.orderCommand(),
-		a.docsCommand(), a.doctorCommand(),
+		a.docsCommand(), a.doctorCommand(), a.examplesCommand(),
 	)
 	mistakesAreUsage(root)
 	return root
