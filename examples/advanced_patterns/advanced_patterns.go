@@ -6,6 +6,7 @@ package advancedpatterns
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -49,12 +50,13 @@ func Run(ctx context.Context, w io.Writer) error {
 }
 
 // bot buys once and tells what it owns then.
-func bot(ctx context.Context, w io.Writer, c *fulloncache.Client) error {
+func bot(ctx context.Context, w io.Writer, c *fulloncache.Client) (err error) {
 	self, err := c.Processes.Register(ctx, fulloncache.Process{Type: fulloncache.ProcessBot, Component: "bot_1"})
 	if err != nil {
 		return err
 	}
-	defer self.Stop(context.WithoutCancel(ctx), "done")
+	ending := context.WithoutCancel(ctx) // what was begun is ended, also when ctx is over
+	defer func() { err = errors.Join(err, self.Stop(ending, "done")) }()
 	prices, err := c.Ticks.Mirror(ctx, "kraken")
 	if err != nil {
 		return err
@@ -68,7 +70,7 @@ func bot(ctx context.Context, w io.Writer, c *fulloncache.Client) error {
 	if err != nil {
 		return err
 	}
-	defer lease.Release(context.WithoutCancel(ctx))
+	defer func() { err = errors.Join(err, lease.Release(ending)) }()
 	ctx = lease.Context() // nothing is done any more once the lease is lost
 	fmt.Fprintln(w, lease.Bot(), "has", lease.Market())
 

@@ -16,7 +16,7 @@ import (
 )
 
 // Run runs the example on a private server; a real program calls fulloncache.Open(ctx).
-func Run(ctx context.Context, w io.Writer) error {
+func Run(ctx context.Context, w io.Writer) (err error) {
 	srv, err := embedded.Start(ctx)
 	if err != nil {
 		return err
@@ -60,7 +60,7 @@ func Run(ctx context.Context, w io.Writer) error {
 	if second.err != nil {
 		return second.err
 	}
-	defer second.lease.Release(context.WithoutCancel(ctx))
+	defer func() { err = errors.Join(err, second.lease.Release(context.WithoutCancel(ctx))) }()
 	fmt.Fprintln(w, second.lease.Bot(), "has it now, its token is greater:", second.lease.Token() > first.Token())
 
 	// The first bot does not know yet, and submits an order. The token tells.

@@ -51,7 +51,7 @@ var confined = []confinement{
 	{[]string{"github.com/jackc/pgx"}, []string{"orm", "internal/testenv"}},
 	{[]string{"github.com/uptrace/bun", "github.com/pressly/goose", "modernc.org/sqlite"}, []string{"orm"}},
 	{[]string{"github.com/alicebob/miniredis"}, []string{"embedded"}},
-	{[]string{"github.com/prometheus"}, []string{"metrics", "cmd/fulloncache"}},
+	{[]string{"github.com/prometheus"}, []string{"metrics", "cmd/fulloncache", "examples"}},
 	{[]string{"github.com/lmittmann/tint", "github.com/DeRuina/timberjack"}, []string{"logging"}},
 	{[]string{"github.com/spf13/cobra", "charm.land"}, []string{"cmd/fulloncache"}},
 	{[]string{"go.uber.org/goleak", "pgregory.net/rapid", "github.com/google/go-cmp"}, []string{"internal/testenv"}},
