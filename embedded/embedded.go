@@ -70,14 +70,15 @@ func Start(ctx context.Context, opts ...Option) (*Server, error) {
 }
 
 // expire lets time pass for the in-process server. Its own clock would look at
-// every key with every command: 10,000 ticks took minutes.
+// every key with every command: 10,000 ticks took minutes. What was set since the
+// last step ages by the whole step; so a step is short, also after a standstill.
 func (s *Server) expire() {
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	for last := time.Now(); ; {
 		select {
 		case now := <-tick.C:
-			s.inside.FastForward(now.Sub(last))
+			s.inside.FastForward(min(now.Sub(last), 500*time.Millisecond))
 			last = now
 		case <-s.stop:
 			return

@@ -233,9 +233,10 @@ func TestProcessTopLines(t *testing.T) {
 		}
 	}
 	// It ends when it is interrupted.
-	ctx, cancel := context.WithTimeout(s.ctx, 300*time.Millisecond)
+	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
-	var out, errs bytes.Buffer
+	var errs bytes.Buffer
+	out := interrupter{at: "bot_2", interrupt: cancel}
 	if code := run(ctx, []string{"process", "top"}, nil, &out, &errs); code != 0 || !strings.Contains(out.String(), "bot_2") {
 		t.Errorf("exit code %d: %s%s", code, &out, &errs)
 	}
@@ -244,6 +245,21 @@ func TestProcessTopLines(t *testing.T) {
 	if l := decode[looked](t, text); len(l.Processes) != 3 || !strings.Contains(warned, "processes:tick") {
 		t.Errorf("%s%s", text, warned)
 	}
+}
+
+// interrupter interrupts once a text was written.
+type interrupter struct {
+	bytes.Buffer
+	at        string
+	interrupt func()
+}
+
+func (w *interrupter) Write(p []byte) (int, error) {
+	n, err := w.Buffer.Write(p)
+	if strings.Contains(w.String(), w.at) {
+		w.interrupt()
+	}
+	return n, err
 }
 
 // The live view: what it shows, sorts, hides and scrolls.

@@ -77,6 +77,7 @@ type consumer struct {
 	leasing   chan struct{} // tells who renews leases, buffered
 	linger    *time.Timer   // the reader's
 	failure   chan error    // what ends it, buffered
+	claims    sync.Mutex    // one claim at a time
 
 	mu       sync.Mutex
 	work     sync.Cond
@@ -750,6 +751,13 @@ func (c *consumer) recover(ctx context.Context) error {
 }
 
 func (c *consumer) claimSome(ctx context.Context, scan string, limit int, mode string) (wait time.Duration, got int, err error) {
+	// What another claim is given meanwhile would look like an answer that was lost.
+	c.claims.Lock()
+	defer c.claims.Unlock()
+	var known map[string]bool
+	if mode == "recover" {
+		known = c.entries()
+	}
 	begun := time.Now()
 	why := fmt.Sprintf("delivered %d times, the last time not acknowledged within %s", c.opt.MaxDeliveries, c.opt.Visibility)
 	msg, err := c.q.db.Run(ctx, kv.QueueClaim, []string{c.q.keys.Stream(), c.q.keys.Delayed(), c.q.keys.Dead()}, []string{
@@ -766,28 +774,22 @@ func (c *consumer) claimSome(ctx context.Context, scan string, limit int, mode s
 	}
 	var list []*Delivery
 	for _, one := range reply[3:] {
-		list = append(list, c.delivery(&one, begun))
-	}
-	if mode == "recover" {
-		list = c.unknown(list)
+		if d := c.delivery(&one, begun); !known[d.Entry] {
+			list = append(list, d)
+		}
 	}
 	c.add(list)
 	return time.Duration(whole(&reply[0])) * time.Microsecond, len(list), nil
 }
 
-// unknown returns those that the consumer does not hold.
-func (c *consumer) unknown(list []*Delivery) []*Delivery {
+// entries are what the consumer holds. What it holds when the server is asked what
+// it owns was not lost, also if it is settled when the answer arrives.
+func (c *consumer) entries() map[string]bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	known := make(map[string]bool, len(c.held))
 	for d := range c.held {
 		known[d.Entry] = true
 	}
-	var rest []*Delivery
-	for _, d := range list {
-		if !known[d.Entry] {
-			rest = append(rest, d)
-		}
-	}
-	return rest
+	return known
 }

@@ -21,7 +21,7 @@ func TestCheck(t *testing.T) {
 		{"an engine on the root", "internal/kv", module, "may import internal/clock, internal/keys"},
 		{"the lowest on anything", "internal/keys", module + "/internal/kv", "imports nothing of this module"},
 		{"a heavy module outside its package", ".", "github.com/jackc/pgx/v5/stdlib", "only orm, internal/testenv may"},
-		{"a heavy module shared by some", "logging", "github.com/prometheus/client_golang/prometheus", "only metrics, cmd/fulloncache may"},
+		{"a heavy module shared by some", "logging", "github.com/prometheus/client_golang/prometheus", "only metrics, cmd/fulloncache, examples may"},
 		{"a name that only begins alike", "logging", "charm.landing/x", ""},
 		{"a package in no layer", "surprise", "", "add a row"},
 		{"an import in no layer", ".", module + "/surprise", "it is in no layer"},
