@@ -610,8 +610,9 @@ func TestWhatWasLostOnTheWayIsReadAnew(t *testing.T) {
 	for _, ordered := range []bool{false, true} {
 		t.Run(fmt.Sprint("ordered ", ordered), func(t *testing.T) {
 			t.Parallel()
-			s, db := standalone(t)
-			proxy := testenv.NewProxy(t, testenv.Redis(t).Addr())
+			s, _ := standalone(t)
+			srv := testenv.NewRedis(t)
+			db, proxy := connect(t, options(srv.Addr())), testenv.NewProxy(t, srv.Addr())
 			q, far := s.queue(db, queue.Options{Ordered: ordered}), s.queue(connect(t, options(proxy.Addr())), queue.Options{Ordered: ordered})
 			var got record
 			opt := queue.ConsumeOptions{Poll: time.Second, Lease: time.Minute, Visibility: time.Minute}
@@ -626,6 +627,12 @@ func TestWhatWasLostOnTheWayIsReadAnew(t *testing.T) {
 			s.submit(q, m)
 			got.await(t, 1)
 			s.empty(q)
+			if !ordered {
+				testenv.Eventually(t, "it waits at the server", func() (bool, string) {
+					clients := fmt.Sprint(srv.Do(t, "INFO", "clients"))
+					return strings.Contains(clients, "blocked_clients:1"), clients
+				})
+			}
 			proxy.Stall()
 			m.ID = "id-2"
 			s.submit(q, m)
