@@ -246,7 +246,7 @@ func TestFaultBotWatchCutOff(t *testing.T) {
 // A bot whose time is over is told to be gone with the next update, or listing.
 func TestBotStatusExpires(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
-		s.cfg.TTLBot = 300 * time.Millisecond
+		s.cfg.TTLBot = time.Second
 		short := s.open()
 		w := watchBots(s, c)
 		must(s, short.Bots.UpdateBot(s.ctx, "bot_1", said("btc", "1")))

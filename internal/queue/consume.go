@@ -782,14 +782,19 @@ func (c *consumer) claimSome(ctx context.Context, scan string, limit int, mode s
 	return time.Duration(whole(&reply[0])) * time.Microsecond, len(list), nil
 }
 
-// entries are what the consumer holds. What it holds when the server is asked what
-// it owns was not lost, also if it is settled when the answer arrives.
+// entries are what the consumer holds, each after the stream if that is a
+// partition's. What it holds when the server is asked what it owns was not lost,
+// also if it is settled when the answer arrives.
 func (c *consumer) entries() map[string]bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	known := make(map[string]bool, len(c.held))
 	for d := range c.held {
-		known[d.Entry] = true
+		if d.part != nil {
+			known[d.part.stream+d.Entry] = true
+		} else {
+			known[d.Entry] = true
+		}
 	}
 	return known
 }

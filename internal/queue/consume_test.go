@@ -113,7 +113,7 @@ func TestWhatFailsTooOftenIsADeadLetter(t *testing.T) {
 		q := s.queue(db, queue.Options{})
 		s.submit(q, msg(1), msg(2))
 		var got record
-		s.consume(q, queue.ConsumeOptions{MaxDeliveries: 3, Backoff: soon}, func(_ context.Context, d *queue.Delivery) error {
+		stop := s.consume(q, queue.ConsumeOptions{MaxDeliveries: 3, Backoff: soon}, func(_ context.Context, d *queue.Delivery) error {
 			if d.ID == "id-2" {
 				return nil
 			}
@@ -121,6 +121,7 @@ func TestWhatFailsTooOftenIsADeadLetter(t *testing.T) {
 			return fmt.Errorf("error %d", d.Number)
 		})
 		s.empty(q)
+		must(s, stop()) // it tells of a dead letter when the server has it
 		if all := got.all(); !slices.Equal(all, []string{"1", "2", "3"}) {
 			s.Errorf("deliveries %q", all)
 		}
@@ -308,11 +309,11 @@ func TestWhatIsNeverSettledIsADeadLetter(t *testing.T) {
 		if len(letters) != 1 || letters[0].Deliveries != 2 || letters[0].Reason != "delivered 2 times, the last time not acknowledged within 50ms" {
 			s.Errorf("%+v", letters)
 		}
+		close(end)
+		must(s, stop())
 		if dead, dropped := s.log.of("dead"), s.log.of("dropped"); len(dead) != 2 || !slices.Equal(dropped, []string{"dropped 1"}) {
 			s.Errorf("%q, %q", dead, dropped)
 		}
-		close(end)
-		must(s, stop())
 	})
 }
 
@@ -742,6 +743,32 @@ func TestHandlerSettlesWhileTheServerIsAway(t *testing.T) {
 				t.Errorf("%q", all)
 			}
 		})
+	}
+}
+
+// What is settled between the server's answer and its reading was not lost.
+func TestWhatIsSettledMeanwhileWasNotLost(t *testing.T) {
+	t.Parallel()
+	s, _ := standalone(t)
+	srv := testenv.NewRedis(t)
+	db, proxy := connect(t, options(srv.Addr())), testenv.NewProxy(t, srv.Addr())
+	far := s.queue(connect(t, options(proxy.Addr())), queue.Options{})
+	s.submit(far, msg(1), msg(2))
+	s.do(db, "XGROUP CREATE", s.keys.Stream(), "consumers", "0")
+	s.json(db, "XREADGROUP GROUP consumers me STREAMS", s.keys.Stream(), ">")
+	first, err := db.Do(s.ctx, db.B().Xrange().Key(s.keys.Stream()).Start("-").End("+").Count(1).Build())
+	must(t, err)
+	entries, err := first.AsXRange()
+	must(t, err)
+	proxy.Slow(300 * time.Millisecond)
+	lost, err := far.Recover(s.ctx, "me", entries[0].ID, func() {
+		testenv.Eventually(t, "it was asked", func() (bool, string) {
+			asked := fmt.Sprint(srv.Do(t, "INFO", "commandstats"))
+			return strings.Contains(asked, "cmdstat_xpending:"), asked
+		})
+	})
+	if must(t, err); !slices.Equal(lost, []string{"id-2"}) {
+		t.Errorf("%q were lost, want the second alone", lost)
 	}
 }
 

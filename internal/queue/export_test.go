@@ -1,6 +1,29 @@
 package queue
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Linger sets for how long the connection that asks replicas is kept unused.
 func (q *Queue) Linger(d time.Duration) { q.confirming.linger = d }
+
+// Recover lets a consumer that holds one entry ask what it owns, and settles the
+// entry when meanwhile returns. It returns the ids of what it takes for lost.
+func (q *Queue) Recover(ctx context.Context, name, entry string, meanwhile func()) ([]string, error) {
+	d := &Delivery{Entry: entry}
+	c := &consumer{q: q, name: name, held: map[*Delivery]struct{}{d: {}}}
+	c.work.L = &c.mu
+	done := make(chan error, 1)
+	go func() { done <- c.recover(ctx) }()
+	meanwhile()
+	c.mu.Lock()
+	delete(c.held, d)
+	c.mu.Unlock()
+	err := <-done
+	var lost []string
+	for _, d := range c.ready {
+		lost = append(lost, d.ID)
+	}
+	return lost, err
+}

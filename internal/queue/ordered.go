@@ -338,50 +338,26 @@ func (c *consumer) readPartitions(ctx context.Context) {
 // this consumer that the consumer knows nothing of: a server that has lost its
 // last moments has lost acknowledgements too. The next lease reads it anew.
 func (c *consumer) audit(ctx context.Context, parts []*partition) error {
-	suspects, err := c.unaccounted(ctx, parts)
-	if err != nil || len(suspects) == 0 {
-		return err
-	}
-	// What was acknowledged since the server was asked is gone when it is asked again.
-	parts = slices.Collect(maps.Keys(suspects))
-	still, err := c.unaccounted(ctx, parts)
-	for p, entries := range still {
-		if slices.ContainsFunc(entries, func(id string) bool { return slices.Contains(suspects[p], id) }) {
-			c.lose(p)
-		}
-	}
-	return err
-}
-
-// unaccounted returns, by partition, the entries that were read and are pending,
-// and that the consumer does not hold.
-func (c *consumer) unaccounted(ctx context.Context, parts []*partition) (map[*partition][]string, error) {
 	parts = slices.DeleteFunc(slices.Clone(parts), func(p *partition) bool { return !p.loaded })
 	cmds := make([]rueidis.Completed, len(parts))
 	for i, p := range parts {
 		cmds[i] = c.q.db.B().Xpending().Key(p.stream).Group(group).Start("-").End(p.last).Count(auditMost).Consumer(holder).Build()
 	}
-	replies := c.q.db.DoMulti(ctx, cmds)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	known := make(map[string]bool, len(c.held))
-	for d := range c.held {
-		known[d.part.stream+d.Entry] = true
-	}
-	found := make(map[*partition][]string)
-	for i, r := range replies {
+	known := c.entries()
+	for i, r := range c.q.db.DoMulti(ctx, cmds) {
 		if r.Err != nil && !kv.IsNoGroup(r.Err) {
-			return nil, r.Err
+			return r.Err
 		}
 		entries, _ := r.Msg.ToArray() // none if there is no group
-		for _, e := range entries {
+		if slices.ContainsFunc(entries, func(e rueidis.RedisMessage) bool {
 			fields, _ := e.ToArray() // the server returns one
-			if id, _ := fields[0].ToString(); !known[parts[i].stream+id] {
-				found[parts[i]] = append(found[parts[i]], id)
-			}
+			id, _ := fields[0].ToString()
+			return !known[parts[i].stream+id]
+		}) {
+			c.lose(parts[i])
 		}
 	}
-	return found, nil
+	return nil
 }
 
 // auditMost is more than a consumer holds of one partition.
