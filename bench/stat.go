@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"sync"
@@ -128,14 +129,14 @@ func timed(op func() error) func() (time.Duration, error) {
 }
 
 // interleave lets the callers take turns call by call, so that what disturbs the
-// machine disturbs all alike. The figure of a round is the p50 of its n calls.
+// machine disturbs all alike. They do so in random order: who always comes behind
+// the same one is the slower for what that has left in the caches. The figure of a round is the p50 of its n calls.
 func interleave(rounds, n int, callers []caller) ([]series, error) {
 	all := make([]series, len(callers))
 	for round := range rounds + 1 { // the first one warms up
 		samples := make([][]time.Duration, len(callers))
-		for turn := range n {
-			for k := range callers {
-				i := (turn + k) % len(callers)
+		for range n {
+			for _, i := range rand.Perm(len(callers)) {
 				took, err := callers[i].op()
 				if err != nil {
 					return nil, err
