@@ -78,6 +78,8 @@ type NodeHealth struct {
 	Addr string `json:"addr"`
 	// Version is the server's version: "7.0.15".
 	Version string `json:"version"`
+	// RunID is what the server calls itself since it started; empty if it does not tell.
+	RunID string `json:"run_id,omitempty"`
 	// Role is the server's role: master.
 	Role string `json:"role"`
 	// RoundTrip is the time one PING took.
@@ -159,7 +161,7 @@ func (b *BaseCache) nodeHealth(ctx context.Context, addr string, node rueidis.Cl
 		}
 		tell(told, reply)
 	}
-	n.Version, n.Role, n.Policy = told["redis_version"], told["role"], told["maxmemory_policy"]
+	n.Version, n.RunID, n.Role, n.Policy = told["redis_version"], told["run_id"], told["role"], told["maxmemory_policy"]
 	n.Persistence = persistence(told)
 	for name, v := range map[string]*int64{
 		"used_memory": &n.UsedMemory, "maxmemory": &n.MaxMemory, "connected_slaves": &n.Replicas,

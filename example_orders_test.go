@@ -41,6 +41,20 @@ func ExampleOrdersCache_PushOpenOrder() {
 	// bot-1 buy 0.5 67000 <nil>
 }
 
+func ExampleOrdersCache_PushOpenOrders() {
+	ctx := context.Background()
+	c, end := try()
+	defer end()
+	pushed, err := c.Orders.PushOpenOrders(ctx, "spot", []string{"bot-1", "bot-2"}, fulloncache.Unique(time.Hour))
+	fmt.Println(pushed.Added, err)
+	// Had the answer been lost, all of it could be pushed again.
+	pushed, err = c.Orders.PushOpenOrders(ctx, "spot", []string{"bot-1", "bot-2", "bot-3"}, fulloncache.Unique(time.Hour))
+	fmt.Println(pushed.Added, pushed.Duplicates, err)
+	// Output:
+	// 2 <nil>
+	// 1 2 <nil>
+}
+
 func ExampleOrdersCache_Update() {
 	ctx := context.Background()
 	c, end := try()

@@ -502,25 +502,64 @@ func (c *OrdersCache) read(ctx context.Context, exchange string, ids []string, y
 // PushOpenOrder appends the id of an order to a queue of orders to execute:
 // strictly first in, first out. It returns [ErrQueueFull] if the queue holds
 // [Config].NewOrdersCap ids, and [ErrUnavailable] if it is unknown whether the id
-// was appended: pushing it again may append it twice.
+// was appended: pushing it again may append it twice, but for
+// [OrdersCache.PushOpenOrders] with [Unique].
 func (c *OrdersCache) PushOpenOrder(ctx context.Context, queue, orderID string) (err error) {
 	call := c.begin(ctx, "orders.push_open_order", Market{})
 	defer func() { call.end(ctx, err) }()
-	if err := validName("queue", queue); err != nil {
-		return err
+	_, err = c.pushIDs(ctx, queue, []string{orderID}, PushOption{})
+	return err
+}
+
+// mostIDs is how many ids are pushed at once at most: scripts pass them on as
+// arguments.
+const mostIDs = 1000
+
+// PushOpenOrders appends ids to a queue as [OrdersCache.PushOpenOrder] does one, in
+// the order given: all of them, at most 1,000, in one atomic step, or none. With
+// [Unique] it leaves out the ids that were pushed with it within the window and are
+// among as many last ones as the queue may hold, taken or not, so that a push whose
+// outcome is unknown can be made again. Nothing is ever dropped: [DropOldest] is
+// [ErrInvalid].
+func (c *OrdersCache) PushOpenOrders(ctx context.Context, queue string, orderIDs []string, opts ...PushOption) (pushed Pushed, err error) {
+	call := c.begin(ctx, "orders.push_open_orders", Market{})
+	defer func() { call.end(ctx, err) }()
+	how, err := pushOptions(opts)
+	if err != nil {
+		return pushed, err
 	}
-	if err := validRef("queue "+printable(queue), "order_id", orderID, true); err != nil {
-		return err
+	if how.drop {
+		return pushed, fmt.Errorf("%w: push of ids of orders: DropOldest: none may be lost", ErrInvalid)
+	}
+	if n := len(orderIDs); n < 1 || n > mostIDs {
+		return pushed, fmt.Errorf("%w: push of %d ids of orders: want 1 to %d", ErrInvalid, n, mostIDs)
+	}
+	return c.pushIDs(ctx, queue, orderIDs, how)
+}
+
+func (c *OrdersCache) pushIDs(ctx context.Context, queue string, ids []string, how PushOption) (pushed Pushed, err error) {
+	if err := validName("queue", queue); err != nil {
+		return pushed, err
+	}
+	for _, id := range ids {
+		if err := validRef("queue "+printable(queue), "order_id", id, true); err != nil {
+			return pushed, err
+		}
 	}
 	key := c.keys.NewOrders(queue)
-	reply, err := c.kv.Run(ctx, kv.ListAppend, []string{key}, []string{strconv.Itoa(c.cap), orderID})
+	names, args := []string{key}, append(make([]string, 0, 2+len(ids)), strconv.Itoa(c.cap), "")
+	if how.window > 0 {
+		names, args[1] = append(names, keys.NewOrdersSeen(key)), strconv.FormatInt(how.window.Milliseconds(), 10)
+	}
+	reply, err := c.kv.Run(ctx, kv.ListAppend, names, append(args, ids...))
 	if err != nil {
-		return redisError(key, err)
+		return pushed, redisError(key, err)
 	}
-	if length, _ := reply.AsInt64(); length == 0 {
-		return fmt.Errorf("queue %s: %w: it holds %d ids", printable(queue), ErrQueueFull, c.cap)
+	added, _ := reply.AsInt64()
+	if added < 0 {
+		return pushed, fmt.Errorf("queue %s: %w: it holds %d ids", printable(queue), ErrQueueFull, c.cap)
 	}
-	return nil
+	return Pushed{Added: int(added), Duplicates: len(ids) - int(added)}, nil
 }
 
 // PopOpenOrder takes the oldest id off a queue, waiting up to wait for one; a

@@ -677,6 +677,63 @@ func TestOrderQueue(t *testing.T) {
 	})
 }
 
+// Ids are pushed all or none, and with Unique each once within the window, whether
+// it was taken meanwhile or not.
+func TestPushOpenOrders(t *testing.T) {
+	conformance(t, func(s *suite, _ *fulloncache.Client) {
+		s.cfg.NewOrdersCap = 5
+		c := s.open()
+		push := func(want fulloncache.Pushed, opts []fulloncache.PushOption, ids ...string) {
+			s.Helper()
+			pushed, err := c.Orders.PushOpenOrders(s.ctx, "spot", ids, opts...)
+			if must(s, err); pushed != want {
+				s.Errorf("%q: pushed %+v, want %+v", ids, pushed, want)
+			}
+		}
+		once := []fulloncache.PushOption{fulloncache.Unique(time.Minute)}
+		push(fulloncache.Pushed{Added: 2}, nil, "1", "1")
+		push(fulloncache.Pushed{Added: 2, Duplicates: 1}, once, "2", "1", "2")
+		_, err := c.Orders.PushOpenOrders(s.ctx, "spot", []string{"3", "4"}, once...)
+		wantErr(s, err, fulloncache.ErrQueueFull, "spot", "5")
+		push(fulloncache.Pushed{Added: 1}, nil, "3")
+		for _, want := range []string{"1", "1", "2", "1", "3"} {
+			if id, err := c.Orders.PopOpenOrder(s.ctx, "spot", 0); err != nil || id != want {
+				s.Fatalf("popped %s, %v, want %s", id, err, want)
+			}
+		}
+		push(fulloncache.Pushed{Duplicates: 2}, once, "2", "1")
+		push(fulloncache.Pushed{Added: 1}, []fulloncache.PushOption{fulloncache.Unique(time.Millisecond)}, "5")
+		testenv.Eventually(s, "the window is over", func() (bool, string) {
+			pushed, err := c.Orders.PushOpenOrders(s.ctx, "spot", []string{"5"}, fulloncache.Unique(time.Millisecond))
+			must(s, err)
+			return pushed.Added == 1, fmt.Sprintf("%+v", pushed)
+		})
+
+		for want, call := range map[string]func() error{
+			"DropOldest": func() error {
+				_, err := c.Orders.PushOpenOrders(s.ctx, "spot", []string{"9"}, fulloncache.DropOldest())
+				return err
+			},
+			"window": func() error {
+				_, err := c.Orders.PushOpenOrders(s.ctx, "spot", []string{"9"}, fulloncache.Unique(-1))
+				return err
+			},
+			"0 ids": func() error { _, err := c.Orders.PushOpenOrders(s.ctx, "spot", nil); return err },
+			"1001 ids": func() error {
+				_, err := c.Orders.PushOpenOrders(s.ctx, "spot", make([]string, 1001))
+				return err
+			},
+			"order_id": func() error { _, err := c.Orders.PushOpenOrders(s.ctx, "spot", []string{"9", ""}); return err },
+			"queue":    func() error { _, err := c.Orders.PushOpenOrders(s.ctx, "", []string{"9"}); return err },
+		} {
+			wantErr(s, call(), fulloncache.ErrInvalid, want)
+		}
+		if n, err := c.Orders.QueueLength(s.ctx, "spot"); err != nil || n != 2 {
+			s.Errorf("%d ids are left, %v", n, err)
+		}
+	})
+}
+
 // No id is lost when those who wait give up all the time.
 func TestOrderQueueCancelledWaitsLoseNothing(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {

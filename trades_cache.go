@@ -134,7 +134,7 @@ func (c *TradesCache) user(user int64, exchange string) (*tradeList, error) {
 	return &tradeList{name: fmt.Sprintf("trades of user %d at %s", user, printable(exchange)), key: c.keys.UserTrades(user, exchange)}, nil
 }
 
-// PushOption says how trades are pushed. See [DropOldest] and [Unique].
+// PushOption says how trades, or ids of orders, are pushed. See [DropOldest] and [Unique].
 type PushOption struct {
 	drop   bool
 	window time.Duration
@@ -153,7 +153,21 @@ func DropOldest() PushOption { return PushOption{drop: true} }
 // milliseconds.
 func Unique(window time.Duration) PushOption { return PushOption{window: window} }
 
-// Pushed is what became of the trades of a push.
+// pushOptions puts options together.
+func pushOptions(opts []PushOption) (how PushOption, err error) {
+	for _, o := range opts {
+		how.drop = how.drop || o.drop
+		if o.window != 0 {
+			how.window = o.window
+		}
+	}
+	if how.window < 0 || how.window%time.Millisecond != 0 {
+		return how, fmt.Errorf("%w: window %s: want whole milliseconds", ErrInvalid, how.window)
+	}
+	return how, nil
+}
+
+// Pushed is what became of what was pushed.
 type Pushed struct {
 	Added      int `json:"added"`      // Added is how many were appended.
 	Duplicates int `json:"duplicates"` // Duplicates is how many were known already, with [Unique].
@@ -216,16 +230,10 @@ const (
 // returns the error of each.
 func (c *TradesCache) push(ctx context.Context, trades []Trade, users bool, opts []PushOption) (pushed Pushed, errs []error) {
 	errs = make([]error, len(trades))
-	how := PushOption{}
-	for _, o := range opts {
-		how.drop = how.drop || o.drop
-		if o.window != 0 {
-			how.window = o.window
-		}
-	}
-	if how.window < 0 || how.window%time.Millisecond != 0 {
+	how, err := pushOptions(opts)
+	if err != nil {
 		for i := range errs {
-			errs[i] = fmt.Errorf("%w: window %s: want whole milliseconds", ErrInvalid, how.window)
+			errs[i] = err
 		}
 		return pushed, errs
 	}

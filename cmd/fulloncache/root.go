@@ -85,6 +85,7 @@ standard error with exit code 1; mistakes in the call exit with 2.`,
 		a.ohlcvCommand(),
 		a.orderCommand(),
 		a.docsCommand(), a.doctorCommand(), a.examplesCommand(),
+		a.migrateCommand(),
 	)
 	mistakesAreUsage(root)
 	return root

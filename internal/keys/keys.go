@@ -134,6 +134,11 @@ func (s Space) GlobalError() string { return s.prefix + "global_error" }
 // List of ids, oldest first, capped. No TTL.
 func (s Space) NewOrders(queue string) string { return s.tagged("new_orders:", queue, "") }
 
+// NewOrdersSeen are the ids that a queue of ids does not take again.
+// Sorted set of ids by the microseconds at which they were pushed, capped. TTL the
+// window that the last push named.
+func NewOrdersSeen(queue string) string { return queue + ":seen" }
+
 // OrderStatus is an order.
 // Hash: one field per field of an order, and cached rev. TTL CACHE_TTL_ORDER
 // once it is cancelled, CACHE_TTL_ORDER_FINAL once it is otherwise final.

@@ -32,10 +32,11 @@ var layers = []layer{
 	{"orm", "PostgreSQL and SQLite repositories, migrations", []string{"."}},
 	{"docs", "the guides, also as Go strings", nil},
 	{"internal/sim", "seeded market simulator", []string{"."}},
+	{"internal/legacy", "moves what the Python library stored", []string{"."}},
 	{"internal/testenv", "real servers and faults for tests", []string{".", "embedded", "internal/clock", "internal/redisproc"}},
 	{"examples", "one program per subject, also as Go strings", []string{".", "embedded", "internal/sim", "logging", "metrics", "orm"}},
 	{"cmd/fulloncache", "the command, one file per subcommand", []string{
-		".", "docs", "embedded", "examples", "internal/sim", "logging", "metrics", "orm",
+		".", "docs", "embedded", "examples", "internal/legacy", "internal/sim", "logging", "metrics", "orm",
 	}},
 	{"scripts", "what the Makefile calls", []string{"internal/keys"}},
 }

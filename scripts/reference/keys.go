@@ -33,7 +33,8 @@ var plumbing = map[string]bool{
 // beside are the keys that lie beside another one, by the functions' names.
 var beside = map[string]any{
 	"TradesTaken": keys.TradesTaken, "TradesDue": keys.TradesDue, "TradesInfo": keys.TradesInfo, "TradesSeen": keys.TradesSeen,
-	"LeaseLine": keys.LeaseLine, "LeaseWaiting": keys.LeaseWaiting, "PositionFills": keys.PositionFills,
+	"NewOrdersSeen": keys.NewOrdersSeen,
+	"LeaseLine":     keys.LeaseLine, "LeaseWaiting": keys.LeaseWaiting, "PositionFills": keys.PositionFills,
 }
 
 // sample is what stands for a parameter of a key.
