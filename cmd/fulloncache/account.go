@@ -18,10 +18,11 @@ import (
 
 func (a *app) accountCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "account",
-		Short: "Show positions and balances of accounts, and apply fills",
-		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return usageError{errors.New("account: want a subcommand")} },
+		Use:     "account",
+		Short:   "Show positions and balances of accounts, and apply fills",
+		Example: "  fulloncache account positions",
+		Args:    cobra.NoArgs,
+		RunE:    func(*cobra.Command, []string) error { return usageError{errors.New("account: want a subcommand")} },
 	}
 	cmd.AddCommand(a.accountPositions(), a.accountBalances(), a.accountApply())
 	return cmd
@@ -81,6 +82,8 @@ func (a *app) accountPositions() *cobra.Command {
 	return &cobra.Command{
 		Use:   "positions [USER EXCHANGE [SYMBOL]]",
 		Short: "List the positions of all accounts or of one, or show the one in a symbol",
+		Example: `  fulloncache account positions
+  fulloncache account positions 7 kraken BTC/USD`,
 		Long: `List the positions of all accounts or of one, or show the one in a symbol. A position that
 is flat is shown as such; one of which nothing is known is an error.`,
 		Args: accountArgs,
@@ -102,7 +105,9 @@ func (a *app) accountBalances() *cobra.Command {
 	return &cobra.Command{
 		Use:   "balances [USER EXCHANGE [CURRENCY]]",
 		Short: "List the balances of all accounts or of one, or show the one in a currency",
-		Args:  accountArgs,
+		Example: `  fulloncache account balances
+  fulloncache account balances 7 kraken USD`,
+		Args: accountArgs,
 		RunE: a.withAccount(func(ctx context.Context, args []string, c *fulloncache.Client, account fulloncache.Account) error {
 			switch len(args) {
 			case 3:
@@ -158,6 +163,8 @@ func (a *app) accountApply() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "apply USER EXCHANGE SYMBOL SIDE VOLUME PRICE --id ID | apply --file FILE",
 		Short: "Apply a fill to its position, or those of an NDJSON file",
+		Example: `  fulloncache account apply 7 kraken BTC/USD buy 0.5 67000 --id T-1
+  fulloncache account apply --file fills.ndjson`,
 		Long: `Apply a fill to its position and show what it has become; or those of an NDJSON file, or of
 standard input for "-", one JSON object a line with uid, exchange, symbol, ex_trade_id,
 side, volume, price, time and perhaps cost and fee. The time is RFC 3339 or seconds since

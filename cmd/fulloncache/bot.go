@@ -14,10 +14,11 @@ import (
 
 func (a *app) botCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "bot",
-		Short: "Block and free markets, and show who has them and what bots say",
-		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return usageError{errors.New("bot: want a subcommand")} },
+		Use:     "bot",
+		Short:   "Block and free markets, and show who has them and what bots say",
+		Example: "  fulloncache bot status",
+		Args:    cobra.NoArgs,
+		RunE:    func(*cobra.Command, []string) error { return usageError{errors.New("bot: want a subcommand")} },
 	}
 	cmd.AddCommand(a.botBlock(), a.botUnblock(), a.botBlocks(), a.botStatus())
 	return cmd
@@ -25,8 +26,9 @@ func (a *app) botCommand() *cobra.Command {
 
 func (a *app) botBlock() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "block EXCHANGE SYMBOL BOT",
-		Short: "Give a bot the exclusive right to trade a market, for a while",
+		Use:     "block EXCHANGE SYMBOL BOT",
+		Short:   "Give a bot the exclusive right to trade a market, for a while",
+		Example: "  fulloncache bot block kraken BTC/USD bot_1 --ttl 1h",
 		Long: `Give a bot the exclusive right to trade a market, for a while. The same again prolongs
 it. If another bot has it, that is told, with exit code 1.`,
 		Args: cobra.ExactArgs(3),
@@ -46,6 +48,8 @@ func (a *app) botUnblock() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "unblock EXCHANGE SYMBOL BOT",
 		Short: "Free a market that a bot has, or with --force whoever has it",
+		Example: `  fulloncache bot unblock kraken BTC/USD bot_1
+  fulloncache bot unblock kraken BTC/USD operator --force`,
 		Long: `Free a market that a bot has. If another bot has it, that is told, with exit code 1, and
 nothing is changed, unless forced to: then its holder learns of that when it next
 renews, and until then may trade.`,
@@ -66,7 +70,8 @@ renews, and until then may trade.`,
 }
 
 func (a *app) botBlocks() *cobra.Command {
-	cmd := &cobra.Command{Use: "blocks [EXCHANGE...]", Short: "List who has which market, or with --opening who opens a position"}
+	cmd := &cobra.Command{Use: "blocks [EXCHANGE...]", Short: "List who has which market, or with --opening who opens a position", Example: `  fulloncache bot blocks
+  fulloncache bot blocks kraken --json`}
 	opening := cmd.Flags().Bool("opening", false, "list positions that are being opened")
 	cmd.RunE = a.withClient(func(cmd *cobra.Command, args []string, c *fulloncache.Client) error {
 		list := c.Bots.Blocks(cmd.Context(), args...)
@@ -90,7 +95,9 @@ func (a *app) botStatus() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status [BOT]",
 		Short: "Show what a bot says of its feeds, or what all do",
-		Args:  cobra.MaximumNArgs(1),
+		Example: `  fulloncache bot status
+  fulloncache bot status bot_1`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: a.withClient(func(cmd *cobra.Command, args []string, c *fulloncache.Client) error {
 			list := c.Bots.Bots(cmd.Context())
 			if len(args) > 0 {

@@ -96,8 +96,9 @@ func (a *app) withMetadata(do func(cmd *cobra.Command, args []string, c *fullonc
 
 func (a *app) databaseCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "db",
-		Short: "Set up the database behind the caches, and keep them true to it",
+		Use:     "db",
+		Short:   "Set up the database behind the caches, and keep them true to it",
+		Example: "  fulloncache db status",
 		Long: `Set up the database behind the caches, and keep them true to it. DATABASE_URL names it:
 postgres://user:password@host/name, or sqlite:PATH. Without it a SQLite file in the
 user's data folder is used.`,
@@ -110,9 +111,10 @@ user's data folder is used.`,
 
 func (a *app) dbMigrate() *cobra.Command {
 	return &cobra.Command{
-		Use:   "migrate",
-		Short: "Create or update the tables",
-		Args:  cobra.NoArgs,
+		Use:     "migrate",
+		Short:   "Create or update the tables",
+		Example: "  fulloncache db migrate",
+		Args:    cobra.NoArgs,
 		RunE: a.withDatabase(func(cmd *cobra.Command, _ []string, db *orm.DB) error {
 			if err := db.Migrate(cmd.Context()); err != nil {
 				return err
@@ -124,9 +126,10 @@ func (a *app) dbMigrate() *cobra.Command {
 
 func (a *app) dbStatus() *cobra.Command {
 	return &cobra.Command{
-		Use:   "status",
-		Short: "Show which migrations the database has",
-		Args:  cobra.NoArgs,
+		Use:     "status",
+		Short:   "Show which migrations the database has",
+		Example: "  fulloncache db status",
+		Args:    cobra.NoArgs,
 		RunE: a.withDatabase(func(cmd *cobra.Command, _ []string, db *orm.DB) error {
 			return a.printMigrations(cmd.Context(), db)
 		}),
@@ -156,9 +159,10 @@ func (a *app) printMigrations(ctx context.Context, db *orm.DB) error {
 
 func (a *app) dbSeed() *cobra.Command {
 	return &cobra.Command{
-		Use:   "seed",
-		Short: "Fill in a small catalogue and a demo user, where they are missing",
-		Args:  cobra.NoArgs,
+		Use:     "seed",
+		Short:   "Fill in a small catalogue and a demo user, where they are missing",
+		Example: "  fulloncache db seed",
+		Args:    cobra.NoArgs,
 		RunE: a.withDatabase(func(cmd *cobra.Command, _ []string, db *orm.DB) error {
 			if err := db.Seed(cmd.Context()); err != nil {
 				return err
@@ -170,8 +174,9 @@ func (a *app) dbSeed() *cobra.Command {
 
 func (a *app) dbListen() *cobra.Command {
 	return &cobra.Command{
-		Use:   "listen",
-		Short: "Make the caches forget what changes in PostgreSQL, until interrupted",
+		Use:     "listen",
+		Short:   "Make the caches forget what changes in PostgreSQL, until interrupted",
+		Example: "  fulloncache db listen",
 		Long: `Listen for changes of exchanges, accounts and symbols in PostgreSQL, whoever makes them,
 and make the caches of all processes forget the old rows, until interrupted. One process
 does it for all; several do no harm.`,

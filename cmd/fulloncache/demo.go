@@ -24,6 +24,8 @@ func (a *app) demoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Watch a whole desk live, on a private server of its own",
+		Example: `  fulloncache demo
+  fulloncache demo --duration 10s --kill 5s --json`,
 		Long: `Start a private server and a desk on it: simulated exchanges, a ticker service, a candle service,
 and three bots, processes of their own, which compete for two symbols with leases, submit
 orders under them, and execute the orders of all from the acknowledged queue into positions.

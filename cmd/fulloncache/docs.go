@@ -19,8 +19,10 @@ func (a *app) docsCommand() *cobra.Command {
 		Long: `Prints the guides that are part of this program: without a topic their list, with one
 the guide. On a terminal it is rendered, elsewhere it is Markdown.
 
---all prints everything as one text, fit for a language model.`,
+"docs commands" is the reference of this program. --all prints everything as one text, fit
+for a language model.`,
 		Example: `  fulloncache docs
+  fulloncache docs commands
   fulloncache docs quickstart
   fulloncache docs api_reference tick
   fulloncache docs --all > fulloncache.md`,
@@ -28,19 +30,20 @@ the guide. On a terminal it is rendered, elsewhere it is Markdown.
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			return topicsBelow(args), cobra.ShellCompDirectiveNoFileComp
 		},
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			commands := guide{"commands", aboutCommands, commandReference(cmd.Root())}
 			switch {
 			case all && len(args) > 0:
 				return usageError{fmt.Errorf("--all prints all guides: leave %q out", strings.Join(args, " "))}
 			case all && a.json:
 				for _, t := range docs.Topics() {
-					if err := a.printGuide(t); err != nil {
+					if err := a.printGuide(guideOf(t)); err != nil {
 						return err
 					}
 				}
-				return nil
+				return a.printGuide(commands)
 			case all:
-				_, err := fmt.Fprint(a.stdout, docs.Whole())
+				_, err := fmt.Fprint(a.stdout, docs.Whole(), "\n", commands.Text)
 				return err
 			case len(args) == 0:
 				return table(a, []string{"TOPIC", "ABOUT"}, guides(), func(g guide) []string {
@@ -48,10 +51,13 @@ the guide. On a terminal it is rendered, elsewhere it is Markdown.
 				})
 			}
 			t := docs.Topic(strings.Join(args, "/"))
+			if string(t) == commands.Topic {
+				return a.printGuide(commands)
+			}
 			if !slices.Contains(docs.Topics(), t) {
 				return usageError{fmt.Errorf("no guide %q: one of %s", strings.Join(args, " "), strings.Join(topicsBelow(args[:len(args)-1]), ", "))}
 			}
-			return a.printGuide(t)
+			return a.printGuide(guideOf(t))
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "print all guides as one text")
@@ -70,7 +76,7 @@ func guides() []guide {
 	for _, t := range docs.Topics() {
 		list = append(list, guide{Topic: string(t), About: t.About()})
 	}
-	return list
+	return append(list, guide{Topic: "commands", About: aboutCommands})
 }
 
 // topicsBelow lists what may follow the words.
@@ -85,14 +91,19 @@ func topicsBelow(words []string) []string {
 			list = append(list, rest)
 		}
 	}
+	if len(words) == 0 {
+		list = append(list, "commands")
+	}
 	return list
 }
 
-func (a *app) printGuide(t docs.Topic) error {
-	text := t.Text()
+func guideOf(t docs.Topic) guide { return guide{string(t), t.About(), t.Text()} }
+
+func (a *app) printGuide(g guide) error {
+	text := g.Text
 	switch {
 	case a.json:
-		return a.print(guide{string(t), t.About(), text}, "")
+		return a.print(g, "")
 	case terminal(a.stdout):
 		width, _, _ := a.screen()
 		r, err := glamour.NewTermRenderer(glamour.WithEnvironmentConfig(), glamour.WithWordWrap(min(width, 100)))
@@ -100,9 +111,41 @@ func (a *app) printGuide(t docs.Topic) error {
 			return err
 		}
 		if text, err = r.Render(text); err != nil {
-			return fmt.Errorf("render %s: %w", t, err)
+			return fmt.Errorf("render %s: %w", g.Topic, err)
 		}
 	}
 	_, err := fmt.Fprint(a.stdout, text)
 	return err
+}
+
+const aboutCommands = "Every command with its flags and examples, written by the program itself."
+
+// commandReference is the reference of all commands, as Markdown.
+func commandReference(root *cobra.Command) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Commands\n\n%s\n\n%s\n", aboutCommands, root.Long)
+	var walk func(cmd *cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		if !cmd.IsAvailableCommand() && cmd != root {
+			return
+		}
+		if cmd.Runnable() && cmd != root {
+			text := cmd.Long
+			if text == "" {
+				text = cmd.Short + "."
+			}
+			fmt.Fprintf(&b, "\n## %s\n\n%s\n\n```\n%s\n```\n", cmd.CommandPath(), strings.TrimSpace(text), cmd.UseLine())
+			if flags := cmd.NonInheritedFlags(); flags.HasAvailableFlags() {
+				fmt.Fprintf(&b, "\nFlags:\n\n```\n%s\n```\n", strings.TrimRight(flags.FlagUsages(), "\n"))
+			}
+			if cmd.Example != "" {
+				fmt.Fprintf(&b, "\nExamples:\n\n```\n%s\n```\n", cmd.Example)
+			}
+		}
+		for _, sub := range cmd.Commands() {
+			walk(sub)
+		}
+	}
+	walk(root)
+	return b.String()
 }

@@ -46,6 +46,7 @@ func (a *app) examplesCommand() *cobra.Command {
 	cmd.AddCommand(&cobra.Command{
 		Use:               "run NAME",
 		Short:             "Run an example on a private server",
+		Example:           "  fulloncache examples run pubsub",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: names,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -17,10 +17,11 @@ import (
 
 func (a *app) exchangeCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "exchange",
-		Short: "Show exchanges and accounts, from the cache or the database",
-		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return usageError{errors.New("exchange: want a subcommand")} },
+		Use:     "exchange",
+		Short:   "Show exchanges and accounts, from the cache or the database",
+		Example: "  fulloncache exchange list",
+		Args:    cobra.NoArgs,
+		RunE:    func(*cobra.Command, []string) error { return usageError{errors.New("exchange: want a subcommand")} },
 	}
 	cmd.AddCommand(a.exchangeList(), a.exchangeGet())
 	return cmd
@@ -30,7 +31,9 @@ func (a *app) exchangeList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the catalogue of exchanges, or with --user a user's accounts",
-		Args:  cobra.NoArgs,
+		Example: `  fulloncache exchange list
+  fulloncache exchange list --user 7`,
+		Args: cobra.NoArgs,
 	}
 	user := cmd.Flags().Int64("user", 0, "list the accounts of the user with this id")
 	cmd.RunE = a.withMetadata(func(cmd *cobra.Command, _ []string, c *fulloncache.Client, _ *orm.DB) error {
@@ -56,9 +59,10 @@ func (a *app) exchangeList() *cobra.Command {
 
 func (a *app) exchangeGet() *cobra.Command {
 	return &cobra.Command{
-		Use:   "get NAME|ID",
-		Short: "Show an exchange of the catalogue by its name, or an account by its id",
-		Args:  cobra.ExactArgs(1),
+		Use:     "get NAME|ID",
+		Short:   "Show an exchange of the catalogue by its name, or an account by its id",
+		Example: "  fulloncache exchange get kraken",
+		Args:    cobra.ExactArgs(1),
 		RunE: a.withMetadata(func(cmd *cobra.Command, args []string, c *fulloncache.Client, _ *orm.DB) error {
 			if id, err := strconv.ParseInt(args[0], 10, 64); err == nil {
 				e, err := c.Exchanges.Get(cmd.Context(), id)

@@ -12,10 +12,11 @@ import (
 
 func (a *app) ohlcvCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "ohlcv",
-		Short: "Load, read, follow, resample, draw and delete bars",
-		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return usageError{errors.New("ohlcv: want a subcommand")} },
+		Use:     "ohlcv",
+		Short:   "Load, read, follow, resample, draw and delete bars",
+		Example: "  fulloncache ohlcv latest kraken BTC/USD 1m",
+		Args:    cobra.NoArgs,
+		RunE:    func(*cobra.Command, []string) error { return usageError{errors.New("ohlcv: want a subcommand")} },
 	}
 	cmd.AddCommand(a.ohlcvLoad(), a.ohlcvLatest(), a.ohlcvRange(), a.ohlcvResample(), a.ohlcvShow(), a.ohlcvWatch(), a.ohlcvSeries(), a.ohlcvDelete())
 	return cmd
@@ -74,7 +75,7 @@ func (a *app) printBars(bars []fulloncache.Bar, err error) error {
 }
 
 func (a *app) ohlcvLatest() *cobra.Command {
-	cmd := &cobra.Command{Use: "latest EXCHANGE SYMBOL TIMEFRAME", Short: "List the newest bars of a series", Args: cobra.ExactArgs(3)}
+	cmd := &cobra.Command{Use: "latest EXCHANGE SYMBOL TIMEFRAME", Short: "List the newest bars of a series", Example: "  fulloncache ohlcv latest kraken BTC/USD 1m --count 10", Args: cobra.ExactArgs(3)}
 	count := cmd.Flags().Int("count", 10, "how many bars")
 	cmd.RunE = a.withSeries(func(cmd *cobra.Command, _ []string, c *fulloncache.Client, s fulloncache.Series) error {
 		return a.printBars(c.OHLCV.Latest(cmd.Context(), s, *count))
@@ -83,7 +84,7 @@ func (a *app) ohlcvLatest() *cobra.Command {
 }
 
 func (a *app) ohlcvRange() *cobra.Command {
-	cmd := &cobra.Command{Use: "range EXCHANGE SYMBOL TIMEFRAME", Short: "List the bars of a span of time", Args: cobra.ExactArgs(3)}
+	cmd := &cobra.Command{Use: "range EXCHANGE SYMBOL TIMEFRAME", Short: "List the bars of a span of time", Example: "  fulloncache ohlcv range kraken BTC/USD 1h --from 2026-01-01T00:00:00Z --to 2026-01-02T00:00:00Z", Args: cobra.ExactArgs(3)}
 	bounds := span(cmd)
 	cmd.RunE = a.withSeries(func(cmd *cobra.Command, _ []string, c *fulloncache.Client, s fulloncache.Series) error {
 		from, to, err := bounds()
@@ -126,8 +127,9 @@ on Mondays and months on the first, at 00:00 UTC.`,
 
 func (a *app) ohlcvWatch() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "watch EXCHANGE SYMBOL TIMEFRAME",
-		Short: "Follow a series until interrupted",
+		Use:     "watch EXCHANGE SYMBOL TIMEFRAME",
+		Short:   "Follow a series until interrupted",
+		Example: "  fulloncache ohlcv watch kraken BTC/USD 1m --json",
 		Long: `Follow a series: its newest bar first, then every bar that is new or changes, until
 interrupted. A disconnect is reported on standard error, and the watch goes on.`,
 		Args: cobra.ExactArgs(3),
@@ -179,7 +181,9 @@ func (a *app) ohlcvSeries() *cobra.Command {
 	return &cobra.Command{
 		Use:   "series [EXCHANGE]",
 		Short: "List the series of an exchange, or of all",
-		Args:  cobra.MaximumNArgs(1),
+		Example: `  fulloncache ohlcv series
+  fulloncache ohlcv series kraken`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: a.withClient(func(cmd *cobra.Command, args []string, c *fulloncache.Client) error {
 			exchanges := args
 			if len(args) == 0 {
@@ -213,9 +217,10 @@ func (a *app) ohlcvSeries() *cobra.Command {
 
 func (a *app) ohlcvDelete() *cobra.Command {
 	return &cobra.Command{
-		Use:   "delete EXCHANGE SYMBOL TIMEFRAME",
-		Short: "Delete a series",
-		Args:  cobra.ExactArgs(3),
+		Use:     "delete EXCHANGE SYMBOL TIMEFRAME",
+		Short:   "Delete a series",
+		Example: "  fulloncache ohlcv delete kraken BTC/USD 1m",
+		Args:    cobra.ExactArgs(3),
 		RunE: a.withSeries(func(cmd *cobra.Command, _ []string, c *fulloncache.Client, s fulloncache.Series) error {
 			if err := c.OHLCV.Delete(cmd.Context(), s); err != nil {
 				return err

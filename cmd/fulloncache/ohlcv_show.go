@@ -17,8 +17,9 @@ import (
 
 func (a *app) ohlcvShow() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "show EXCHANGE SYMBOL TIMEFRAME",
-		Short: "Draw the newest bars of a series as candles",
+		Use:     "show EXCHANGE SYMBOL TIMEFRAME",
+		Short:   "Draw the newest bars of a series as candles",
+		Example: "  fulloncache ohlcv show kraken BTC/USD 1m",
 		Long: `Draw the newest bars of a series as candles, and their volumes below: as many as fit, or
 --count. A dotted line stands where bars are missing. With --json, the bars themselves.`,
 		Args: cobra.ExactArgs(3),

@@ -14,10 +14,11 @@ import (
 
 func (a *app) orderCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "order",
-		Short: "Queue, submit, consume and show orders",
-		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return usageError{errors.New("order: want a subcommand")} },
+		Use:     "order",
+		Short:   "Queue, submit, consume and show orders",
+		Example: "  fulloncache order list kraken --open",
+		Args:    cobra.NoArgs,
+		RunE:    func(*cobra.Command, []string) error { return usageError{errors.New("order: want a subcommand")} },
 	}
 	cmd.AddCommand(a.orderQueue(), a.orderSubmit(), a.orderConsume(), a.orderStatus(), a.orderList(), a.orderDead())
 	return cmd
@@ -25,17 +26,19 @@ func (a *app) orderCommand() *cobra.Command {
 
 func (a *app) orderQueue() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "queue",
-		Short: "Push, pop, peek at and count the ids of orders to execute",
+		Use:     "queue",
+		Short:   "Push, pop, peek at and count the ids of orders to execute",
+		Example: "  fulloncache order queue length spot",
 		Long: `Push, pop, peek at and count the ids of orders to execute: simple queues, first in,
 first out. "stats" counts the orders that were submitted to an exchange's queue.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return usageError{errors.New("order queue: want a subcommand")} },
 	}
 	push := &cobra.Command{
-		Use:   "push QUEUE ORDER_ID...",
-		Short: "Append ids to a queue",
-		Args:  cobra.MinimumNArgs(2),
+		Use:     "push QUEUE ORDER_ID...",
+		Short:   "Append ids to a queue",
+		Example: "  fulloncache order queue push spot o-1 o-2",
+		Args:    cobra.MinimumNArgs(2),
 		RunE: a.withClient(func(cmd *cobra.Command, args []string, c *fulloncache.Client) error {
 			for _, id := range args[1:] {
 				if err := c.Orders.PushOpenOrder(cmd.Context(), args[0], id); err != nil {
@@ -45,7 +48,7 @@ first out. "stats" counts the orders that were submitted to an exchange's queue.
 			return a.print(map[string]int{"pushed": len(args) - 1}, "%d pushed", len(args)-1)
 		}),
 	}
-	pop := &cobra.Command{Use: "pop QUEUE", Short: "Take the oldest id off a queue", Args: cobra.ExactArgs(1)}
+	pop := &cobra.Command{Use: "pop QUEUE", Short: "Take the oldest id off a queue", Example: "  fulloncache order queue pop spot --wait 10s", Args: cobra.ExactArgs(1)}
 	wait := pop.Flags().Duration("wait", 0, `wait so long for one, such as "10s"`)
 	pop.RunE = a.withClient(func(cmd *cobra.Command, args []string, c *fulloncache.Client) error {
 		id, err := c.Orders.PopOpenOrder(cmd.Context(), args[0], *wait)
@@ -54,16 +57,17 @@ first out. "stats" counts the orders that were submitted to an exchange's queue.
 		}
 		return a.printIDs(id)
 	})
-	peek := &cobra.Command{Use: "peek QUEUE", Short: "Show the oldest ids of a queue, and leave them there", Args: cobra.ExactArgs(1)}
+	peek := &cobra.Command{Use: "peek QUEUE", Short: "Show the oldest ids of a queue, and leave them there", Example: "  fulloncache order queue peek spot --limit 10", Args: cobra.ExactArgs(1)}
 	limit := peek.Flags().Int("limit", 10, "so many at most")
 	peek.RunE = a.withClient(func(cmd *cobra.Command, args []string, c *fulloncache.Client) error {
 		ids, err := c.Orders.PeekOpenOrders(cmd.Context(), args[0], *limit)
 		return errors.Join(a.printIDs(ids...), err)
 	})
 	length := &cobra.Command{
-		Use:   "length QUEUE",
-		Short: "Count the ids of a queue",
-		Args:  cobra.ExactArgs(1),
+		Use:     "length QUEUE",
+		Short:   "Count the ids of a queue",
+		Example: "  fulloncache order queue length spot",
+		Args:    cobra.ExactArgs(1),
 		RunE: a.withClient(func(cmd *cobra.Command, args []string, c *fulloncache.Client) error {
 			n, err := c.Orders.QueueLength(cmd.Context(), args[0])
 			if err != nil {
@@ -73,9 +77,10 @@ first out. "stats" counts the orders that were submitted to an exchange's queue.
 		}),
 	}
 	stats := &cobra.Command{
-		Use:   "stats EXCHANGE",
-		Short: "Count the orders that were submitted to an exchange's queue",
-		Args:  cobra.ExactArgs(1),
+		Use:     "stats EXCHANGE",
+		Short:   "Count the orders that were submitted to an exchange's queue",
+		Example: "  fulloncache order queue stats kraken",
+		Args:    cobra.ExactArgs(1),
 		RunE: a.withClient(func(cmd *cobra.Command, args []string, c *fulloncache.Client) error {
 			s, err := c.Orders.QueueStats(cmd.Context(), args[0])
 			if err != nil {
@@ -99,8 +104,9 @@ func (a *app) printIDs(ids ...string) error {
 
 func (a *app) orderSubmit() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "submit EXCHANGE SYMBOL SIDE VOLUME",
-		Short: "Submit an order to its exchange's queue",
+		Use:     "submit EXCHANGE SYMBOL SIDE VOLUME",
+		Short:   "Submit an order to its exchange's queue",
+		Example: "  fulloncache order submit kraken BTC/USD buy 0.5 --price 67000 --id o-1 --save",
 		Long: `Submit an order to its exchange's queue, from which "order consume" takes it. Submitted
 again with the same --id, it is not added again.`,
 		Args: cobra.ExactArgs(4),
@@ -190,6 +196,8 @@ func (a *app) orderConsume() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "consume EXCHANGE",
 		Short: "Take submitted orders, print and acknowledge them, until interrupted",
+		Example: `  fulloncache order consume kraken
+  fulloncache order consume kraken --count 1 --json`,
 		Long: `Take the orders that were submitted to an exchange's queue, one after another, print and
 acknowledge them, until interrupted. Several share the queue. With --nak or --reject they are
 put back for later, or become dead letters.`,
@@ -252,7 +260,9 @@ func (a *app) orderStatus() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status EXCHANGE ORDER_ID",
 		Short: "Show an order as it is now, or follow it",
-		Args:  cobra.ExactArgs(2),
+		Example: `  fulloncache order status kraken o-1
+  fulloncache order status kraken OX-1 --ex`,
+		Args: cobra.ExactArgs(2),
 	}
 	watch := cmd.Flags().Bool("watch", false, "follow it until it is final or deleted, or until interrupted")
 	byExchange := cmd.Flags().Bool("ex", false, "ORDER_ID is the id that the exchange gave it")
@@ -286,7 +296,8 @@ func (a *app) orderStatus() *cobra.Command {
 }
 
 func (a *app) orderList() *cobra.Command {
-	cmd := &cobra.Command{Use: "list EXCHANGE", Short: "List the orders of an exchange", Args: cobra.ExactArgs(1)}
+	cmd := &cobra.Command{Use: "list EXCHANGE", Short: "List the orders of an exchange", Example: `  fulloncache order list kraken
+  fulloncache order list kraken --open --json`, Args: cobra.ExactArgs(1)}
 	open := cmd.Flags().Bool("open", false, "only those that can still be filled")
 	cmd.RunE = a.withClient(func(cmd *cobra.Command, args []string, c *fulloncache.Client) error {
 		list := c.Orders.List
@@ -306,9 +317,10 @@ func (a *app) orderList() *cobra.Command {
 
 func (a *app) orderDead() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "dead EXCHANGE",
-		Short: "List, requeue and purge the dead letters of an exchange's queue",
-		Args:  cobra.ExactArgs(1),
+		Use:     "dead EXCHANGE",
+		Short:   "List, requeue and purge the dead letters of an exchange's queue",
+		Example: "  fulloncache order dead kraken",
+		Args:    cobra.ExactArgs(1),
 		RunE: a.withClient(func(cmd *cobra.Command, args []string, c *fulloncache.Client) error {
 			return listing(a, "dead letters", []string{"DEAD_ID", "ORDER_ID", "SYMBOL", "DELIVERIES", "TIME", "REASON"},
 				c.Orders.DeadOrders(cmd.Context(), args[0]), func(d fulloncache.DeadOrder) []string {
@@ -329,7 +341,10 @@ func (a *app) orderDead() *cobra.Command {
 
 // deadWork is a command that does something to dead letters.
 func (a *app) deadWork(name, done, short string, do func(c *fulloncache.OrdersCache, ctx context.Context, exchange string, deadIDs ...string) (int, error)) *cobra.Command {
-	cmd := &cobra.Command{Use: name + " EXCHANGE [DEAD_ID...]", Short: short + ", or all with --all", Args: cobra.MinimumNArgs(1)}
+	cmd := &cobra.Command{
+		Use: name + " EXCHANGE [DEAD_ID...]", Short: short + ", or all with --all", Args: cobra.MinimumNArgs(1),
+		Example: "  fulloncache order dead " + name + " kraken --all",
+	}
 	all := cmd.Flags().Bool("all", false, "all that are there now")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if *all == (len(args) > 1) {

@@ -62,7 +62,13 @@ func (a *app) root() *cobra.Command {
 
 It connects with the settings of the environment and .env: see "fulloncache config"
 and .env.example. Output is text, or with --json one JSON object a line. Errors go to
-standard error with exit code 1; mistakes in the call exit with 2.`,
+standard error with exit code 1; mistakes in the call exit with 2.
+
+"fulloncache completion" writes completions for your shell; "fulloncache docs commands"
+prints all commands with their flags and examples.`,
+		Example: `  fulloncache ping
+  fulloncache tick watch kraken
+  fulloncache docs quickstart`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
@@ -71,7 +77,6 @@ standard error with exit code 1; mistakes in the call exit with 2.`,
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print one JSON object a line")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
@@ -85,7 +90,7 @@ standard error with exit code 1; mistakes in the call exit with 2.`,
 		a.ohlcvCommand(),
 		a.orderCommand(),
 		a.docsCommand(), a.doctorCommand(), a.examplesCommand(),
-		a.migrateCommand(),
+		a.migrateCommand(), a.benchCommand(),
 	)
 	mistakesAreUsage(root)
 	return root

@@ -15,7 +15,9 @@ func (a *app) pingCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "ping",
 		Short: "Ask every server for a sign of life",
-		Args:  cobra.NoArgs,
+		Example: `  fulloncache ping
+  fulloncache ping --json`,
+		Args: cobra.NoArgs,
 		RunE: a.withClient(func(cmd *cobra.Command, _ []string, c *fulloncache.Client) error {
 			start := time.Now()
 			if err := c.Base.Ping(cmd.Context()); err != nil {
@@ -34,7 +36,9 @@ func (a *app) healthCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "health",
 		Short: "Show version, role, memory and round-trip time of every server",
-		Args:  cobra.NoArgs,
+		Example: `  fulloncache health
+  fulloncache health --json`,
+		Args: cobra.NoArgs,
 		RunE: a.withClient(func(cmd *cobra.Command, _ []string, c *fulloncache.Client) error {
 			h, err := c.Base.Health(cmd.Context())
 			if err != nil {
@@ -65,7 +69,9 @@ func (a *app) keysCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "keys [PATTERN]",
 		Short: "List the keys of this prefix that match a glob pattern",
-		Args:  cobra.MaximumNArgs(1),
+		Example: `  fulloncache keys
+  fulloncache keys "tickers:*"`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: a.withClient(func(cmd *cobra.Command, args []string, c *fulloncache.Client) error {
 			pattern := "*"
 			if len(args) > 0 {
@@ -86,9 +92,10 @@ func (a *app) keysCommand() *cobra.Command {
 
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "version",
-		Short: "Show the version of this program",
-		Args:  cobra.NoArgs,
+		Use:     "version",
+		Short:   "Show the version of this program",
+		Example: "  fulloncache version",
+		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			version, revision := "(devel)", ""
 			if info, ok := debug.ReadBuildInfo(); ok {
@@ -112,7 +119,9 @@ func (a *app) configCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "config",
 		Short: "Show the effective settings, secrets masked",
-		Args:  cobra.NoArgs,
+		Example: `  fulloncache config
+  fulloncache config --json`,
+		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			cfg, done, err := a.config()
 			if err != nil {

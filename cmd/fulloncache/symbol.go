@@ -16,17 +16,18 @@ import (
 
 func (a *app) symbolCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "symbol",
-		Short: "Show, refresh, delete and import symbols",
-		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return usageError{errors.New("symbol: want a subcommand")} },
+		Use:     "symbol",
+		Short:   "Show, refresh, delete and import symbols",
+		Example: "  fulloncache symbol list kraken",
+		Args:    cobra.NoArgs,
+		RunE:    func(*cobra.Command, []string) error { return usageError{errors.New("symbol: want a subcommand")} },
 	}
 	cmd.AddCommand(a.symbolList(), a.symbolGet(), a.symbolRefresh(), a.symbolDelete(), a.symbolImport())
 	return cmd
 }
 
 func (a *app) symbolList() *cobra.Command {
-	cmd := &cobra.Command{Use: "list EXCHANGE", Short: "List the symbols of an exchange", Args: cobra.ExactArgs(1)}
+	cmd := &cobra.Command{Use: "list EXCHANGE", Short: "List the symbols of an exchange", Example: "  fulloncache symbol list kraken --search BTC", Args: cobra.ExactArgs(1)}
 	search := cmd.Flags().String("search", "", "only those whose name, base or quote contains it")
 	cmd.RunE = a.withMetadata(func(cmd *cobra.Command, args []string, c *fulloncache.Client, _ *orm.DB) error {
 		list, err := c.Symbols.Search(cmd.Context(), *search, args[0])
@@ -46,9 +47,10 @@ func (a *app) printSymbols(list []fulloncache.Symbol) error {
 
 func (a *app) symbolGet() *cobra.Command {
 	return &cobra.Command{
-		Use:   "get EXCHANGE SYMBOL",
-		Short: "Show a symbol",
-		Args:  cobra.ExactArgs(2),
+		Use:     "get EXCHANGE SYMBOL",
+		Short:   "Show a symbol",
+		Example: "  fulloncache symbol get kraken BTC/USD",
+		Args:    cobra.ExactArgs(2),
 		RunE: a.withMetadata(func(cmd *cobra.Command, args []string, c *fulloncache.Client, _ *orm.DB) error {
 			s, err := c.Symbols.Get(cmd.Context(), fulloncache.Market{Exchange: args[0], Symbol: args[1]})
 			if err != nil {
@@ -62,9 +64,10 @@ func (a *app) symbolGet() *cobra.Command {
 
 func (a *app) symbolRefresh() *cobra.Command {
 	return &cobra.Command{
-		Use:   "refresh EXCHANGE",
-		Short: "Read the symbols of an exchange from the database, whatever is cached",
-		Args:  cobra.ExactArgs(1),
+		Use:     "refresh EXCHANGE",
+		Short:   "Read the symbols of an exchange from the database, whatever is cached",
+		Example: "  fulloncache symbol refresh kraken",
+		Args:    cobra.ExactArgs(1),
 		RunE: a.withMetadata(func(cmd *cobra.Command, args []string, c *fulloncache.Client, _ *orm.DB) error {
 			list, err := c.Symbols.Refresh(cmd.Context(), args[0])
 			if err != nil {
@@ -77,9 +80,10 @@ func (a *app) symbolRefresh() *cobra.Command {
 
 func (a *app) symbolDelete() *cobra.Command {
 	return &cobra.Command{
-		Use:   "delete EXCHANGE SYMBOL",
-		Short: "Delete a symbol from the database and the caches, and its ticker",
-		Args:  cobra.ExactArgs(2),
+		Use:     "delete EXCHANGE SYMBOL",
+		Short:   "Delete a symbol from the database and the caches, and its ticker",
+		Example: "  fulloncache symbol delete kraken SOL/USD",
+		Args:    cobra.ExactArgs(2),
 		RunE: a.withMetadata(func(cmd *cobra.Command, args []string, c *fulloncache.Client, _ *orm.DB) error {
 			m := fulloncache.Market{Exchange: args[0], Symbol: args[1]}
 			if err := c.Symbols.Delete(cmd.Context(), m); err != nil {
@@ -93,8 +97,9 @@ func (a *app) symbolDelete() *cobra.Command {
 func (a *app) symbolImport() *cobra.Command {
 	i := symbolImport{intake: intake{app: a}}
 	cmd := &cobra.Command{
-		Use:   "import FILE",
-		Short: "Add or update symbols from an NDJSON file or standard input",
+		Use:     "import FILE",
+		Short:   "Add or update symbols from an NDJSON file or standard input",
+		Example: "  fulloncache symbol import symbols.ndjson",
 		Long: `Add or update symbols in the database, and make the caches forget the old ones: from an
 NDJSON file, or from standard input for "-", one JSON object a line with exchange, symbol,
 base, decimals, lot_decimals and perhaps quote, order_min, ex_base, updateframe, backtest,

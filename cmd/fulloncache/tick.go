@@ -14,10 +14,11 @@ import (
 
 func (a *app) tickCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "tick",
-		Short: "Read, follow, set and delete live prices",
-		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return usageError{errors.New("tick: want a subcommand")} },
+		Use:     "tick",
+		Short:   "Read, follow, set and delete live prices",
+		Example: "  fulloncache tick list",
+		Args:    cobra.NoArgs,
+		RunE:    func(*cobra.Command, []string) error { return usageError{errors.New("tick: want a subcommand")} },
 	}
 	cmd.AddCommand(a.tickGet(), a.tickList(), a.tickAny(), a.tickWatch(), a.tickSet(), a.tickDelete())
 	return cmd
@@ -33,7 +34,7 @@ func freshness(cmd *cobra.Command) func() []fulloncache.ReadOption {
 }
 
 func (a *app) tickGet() *cobra.Command {
-	cmd := &cobra.Command{Use: "get EXCHANGE SYMBOL", Short: "Show the newest tick of a market", Args: cobra.ExactArgs(2)}
+	cmd := &cobra.Command{Use: "get EXCHANGE SYMBOL", Short: "Show the newest tick of a market", Example: "  fulloncache tick get kraken BTC/USD --max-age 2s", Args: cobra.ExactArgs(2)}
 	fresh := freshness(cmd)
 	cmd.RunE = a.withClient(func(cmd *cobra.Command, args []string, c *fulloncache.Client) error {
 		tick, err := c.Ticks.Get(cmd.Context(), fulloncache.Market{Exchange: args[0], Symbol: args[1]}, fresh()...)
@@ -43,7 +44,7 @@ func (a *app) tickGet() *cobra.Command {
 }
 
 func (a *app) tickAny() *cobra.Command {
-	cmd := &cobra.Command{Use: "any SYMBOL", Short: "Show the freshest tick of a symbol at any exchange", Args: cobra.ExactArgs(1)}
+	cmd := &cobra.Command{Use: "any SYMBOL", Short: "Show the freshest tick of a symbol at any exchange", Example: "  fulloncache tick any BTC/USD --max-age 5s --prefer kraken,coinbase", Args: cobra.ExactArgs(1)}
 	fresh := freshness(cmd)
 	prefer := cmd.Flags().StringSlice("prefer", nil, "ask these exchanges only, and take the first that is fresh enough")
 	cmd.RunE = a.withClient(func(cmd *cobra.Command, args []string, c *fulloncache.Client) error {
@@ -77,7 +78,8 @@ func (a *app) printTick(t fulloncache.Tick, err error) error {
 func age(t fulloncache.Tick) string { return people(t.Age(time.Now())) }
 
 func (a *app) tickList() *cobra.Command {
-	cmd := &cobra.Command{Use: "list [EXCHANGE]", Short: "List the newest ticks of an exchange, or of all", Args: cobra.MaximumNArgs(1)}
+	cmd := &cobra.Command{Use: "list [EXCHANGE]", Short: "List the newest ticks of an exchange, or of all", Example: `  fulloncache tick list
+  fulloncache tick list kraken --json`, Args: cobra.MaximumNArgs(1)}
 	fresh := freshness(cmd)
 	cmd.RunE = a.withClient(func(cmd *cobra.Command, args []string, c *fulloncache.Client) error {
 		ticks := c.Ticks.All(cmd.Context(), fresh()...)
@@ -107,6 +109,8 @@ func (a *app) tickWatch() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "watch EXCHANGE [SYMBOL...]",
 		Short: "Follow an exchange, or some of its symbols, until interrupted",
+		Example: `  fulloncache tick watch kraken
+  fulloncache tick watch kraken BTC/USD --count 1 --json`,
 		Long: `Follow an exchange, or some of its symbols: the current state first, then every update,
 until interrupted. A disconnect is reported on standard error, and the watch goes on.`,
 		Args: cobra.MinimumNArgs(1),
@@ -168,7 +172,7 @@ func (a *app) printUpdate(u fulloncache.Update) error {
 }
 
 func (a *app) tickSet() *cobra.Command {
-	cmd := &cobra.Command{Use: "set EXCHANGE SYMBOL PRICE", Short: "Set the tick of a market", Args: cobra.ExactArgs(3)}
+	cmd := &cobra.Command{Use: "set EXCHANGE SYMBOL PRICE", Short: "Set the tick of a market", Example: "  fulloncache tick set kraken BTC/USD 67123.4 --bid 67123.3 --ask 67123.5", Args: cobra.ExactArgs(3)}
 	optional := map[string]*string{}
 	for _, name := range []string{"bid", "ask", "last", "volume"} {
 		optional[name] = cmd.Flags().String(name, "", name+", absent if not given")
@@ -208,7 +212,9 @@ func (a *app) tickDelete() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "delete EXCHANGE [SYMBOL]",
 		Short: "Delete the tick of a market, or with --all those of an exchange",
-		Args:  cobra.RangeArgs(1, 2),
+		Example: `  fulloncache tick delete kraken BTC/USD
+  fulloncache tick delete kraken --all`,
+		Args: cobra.RangeArgs(1, 2),
 	}
 	all := cmd.Flags().Bool("all", false, "delete all ticks of the exchange")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -19,8 +19,9 @@ import (
 
 func (a *app) tradeCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "trade",
-		Short: "Push, look at and take trades, and show until when they are known",
+		Use:     "trade",
+		Short:   "Push, look at and take trades, and show until when they are known",
+		Example: "  fulloncache trade peek kraken BTC/USD",
 		Long: `Trades wait in lists, one per market and one per user and exchange, until somebody takes
 and stores them: see "fulloncache trade drain --help".`,
 		Args: cobra.NoArgs,
