@@ -96,8 +96,21 @@ lint: ## check the format, run the linters, check layers, reference and test rul
 vuln: ## look for known vulnerabilities in what is used (needs the network)
 	@$(TOOL) govulncheck ./...
 
+.PHONY: cover-cmd
+cover-cmd: servers ## report what end-to-end runs of the command cover
+	@scripts/cover-cmd.sh
+
 .PHONY: ci
-ci: lint cover ## what CI runs: lint, then one test run with the coverage gate
+ci: ## what CI runs: lint, one test run with the coverage gate, the command end to end
+	@before=$$(git status --porcelain 2>/dev/null || true); \
+	$(MAKE) --no-print-directory lint cover cover-cmd || exit; \
+	after=$$(git status --porcelain 2>/dev/null || true); \
+	[[ $$before == "$$after" ]] || { echo "the build left behind, or changed:" >&2; diff <(echo "$$before") <(echo "$$after") >&2; exit 1; }
+
+.PHONY: hooks
+hooks: ## let git run what CI runs before each commit
+	@hook=$$(git rev-parse --git-path hooks)/pre-commit; \
+	mkdir -p "$${hook%/*}" && ln -sfn "$(CURDIR)/scripts/pre-commit.sh" "$$hook" && echo "$$hook runs make ci; git commit --no-verify goes past it"
 
 .PHONY: clean
 clean: ## remove what builds and tests leave behind

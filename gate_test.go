@@ -200,3 +200,29 @@ func TestGuidesNameWhatIsThere(t *testing.T) {
 		t.Errorf("the guide names %d methods", n)
 	}
 }
+
+// The badges of the README are true: the gate of make cover wants 100 % of the
+// statements, and go.mod names the version of Go.
+func TestBadges(t *testing.T) {
+	t.Parallel()
+	read := func(name string) string {
+		t.Helper()
+		text, err := os.ReadFile(name)
+		must(t, err)
+		return string(text)
+	}
+	goVersion := regexp.MustCompile(`(?m)^go (1\.\d+)`).FindStringSubmatch(read("go.mod"))[1]
+	for _, b := range []struct{ name, value, in, says string }{
+		{"coverage", "100 %", "Makefile", "covergate -cap="},
+		{"go", goVersion, "README.md", "Go " + goVersion},
+		{"redis", "7.0 or later", "README.md", "Redis 7.0 or later"},
+		{"licence", "MIT", "LICENSE", "MIT License"},
+	} {
+		if !strings.Contains(read("docs/images/"+b.name+".svg"), ">"+b.value+"<") || !strings.Contains(read("README.md"), "docs/images/"+b.name+".svg") {
+			t.Errorf("the badge %s does not say %q", b.name, b.value)
+		}
+		if !strings.Contains(read(b.in), b.says) {
+			t.Errorf("%s does not say %q", b.in, b.says)
+		}
+	}
+}

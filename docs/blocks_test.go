@@ -116,6 +116,9 @@ func TestBlocks(t *testing.T) {
 	for _, topic := range docs.Topics() {
 		list = append(list, blocksOf(t, string(topic)+".md", topic.Text())...)
 	}
+	readme, err := os.ReadFile("../README.md")
+	must(t, err)
+	list = append(list, blocksOf(t, "../README.md", string(readme))...)
 	if t.Failed() {
 		t.FailNow()
 	}
@@ -156,7 +159,7 @@ func TestBlocks(t *testing.T) {
 			switch {
 			case b.kind == "sh":
 				args = []string{"bash", "-euo", "pipefail", "-c", b.code}
-				name = prefix + b.file
+				name = prefix + filepath.Base(b.file)
 			case b.program():
 				args = []string{filepath.Join(dir, b.name)}
 			}
