@@ -17,6 +17,7 @@ func TestMain(m *testing.M) {
 	// Neither returns in a process that a test started.
 	testenv.Child(memberVariable, member.run)
 	testenv.Child(drainerVariable, drainer.run)
+	testenv.Child(deskhandVariable, deskhand.run)
 	testenv.Main(m)
 }
 
