@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -115,10 +116,7 @@ func TestBotsBeyondOnePage(t *testing.T) {
 // P8, for bots.
 func TestBotTwoWritersOfDifferentFeeds(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
-		rounds := 10_000
-		if s.mode.name == "embedded" {
-			rounds = 500 // it is slow
-		}
+		const rounds = 500 // in processes of their own: see below
 		writers := []*fulloncache.Client{c, s.open()}
 		var wg sync.WaitGroup
 		for i, w := range writers {
@@ -143,6 +141,72 @@ func TestBotTwoWritersOfDifferentFeeds(t *testing.T) {
 		st, err := c.Bots.Bot(s.ctx, "bot_1")
 		wantFeeds(s, st, err, "bot_1", fmt.Sprint("feed_0 ", rounds-1), fmt.Sprint("feed_1 ", rounds-1))
 	})
+}
+
+// feedWriter is what a process is told that says something of one feed of a bot,
+// again and again.
+type feedWriter struct {
+	URL, Prefix string
+	Nodes       []string // of a cluster, instead of URL
+	Feed        string
+	Rounds      int
+}
+
+const feedWriterVariable = "FULLON_CACHE_FEED_WRITER"
+
+func (w feedWriter) run() error {
+	ctx := context.Background()
+	c, err := fulloncache.New(ctx, fulloncache.Config{
+		URL: w.URL, ClusterMode: w.Nodes != nil, ClusterNodes: w.Nodes, KeyPrefix: w.Prefix, Logger: quiet,
+	})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for n := range w.Rounds {
+		if err := c.Bots.UpdateBot(ctx, "bot_1", said(w.Feed, fmt.Sprint(n))); err != nil {
+			return err
+		}
+		// What it said itself stands, whatever the other process said meanwhile.
+		if n%100 == 0 {
+			st, err := c.Bots.Bot(ctx, "bot_1")
+			if err != nil || string(st.Feeds[w.Feed].Status) != fmt.Sprint(n) {
+				return fmt.Errorf("round %d: %+v, %w", n, st, err)
+			}
+		}
+	}
+	return nil
+}
+
+// Two processes that update different feeds of one bot for 10,000 rounds keep both
+// (P8).
+func TestBotFeedsOfTwoProcesses(t *testing.T) {
+	t.Parallel()
+	for _, mode := range modes[:2] { // what is in this process has no other one
+		t.Run(mode.name, func(t *testing.T) {
+			t.Parallel()
+			const rounds = 10_000
+			cfg := mode.config(t)
+			cfg.KeyPrefix = testenv.Prefix(t)
+			ended := make(chan error, 2)
+			for i := range 2 {
+				cmd := testenv.Command(t, feedWriterVariable, feedWriter{cfg.URL, cfg.KeyPrefix, cfg.ClusterNodes, fmt.Sprint("feed_", i), rounds})
+				cmd.Stderr = os.Stderr
+				must(t, cmd.Start())
+				t.Cleanup(func() { _ = cmd.Process.Kill() }) // it may have ended
+				go func() { ended <- cmd.Wait() }()
+			}
+			for range 2 {
+				must(t, <-ended)
+			}
+			cfg.Logger = quiet
+			c, err := fulloncache.New(testenv.Context(t), cfg)
+			must(t, err)
+			defer c.Close()
+			st, err := c.Bots.Bot(testenv.Context(t), "bot_1")
+			wantFeeds(t, st, err, "bot_1", fmt.Sprint("feed_0 ", rounds-1), fmt.Sprint("feed_1 ", rounds-1))
+		})
+	}
 }
 
 // watchBots reads a watch in the background.

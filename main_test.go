@@ -14,10 +14,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Neither returns in a process that a test started.
+	// None returns in a process that a test started.
 	testenv.Child(memberVariable, member.run)
 	testenv.Child(drainerVariable, drainer.run)
 	testenv.Child(deskhandVariable, deskhand.run)
+	testenv.Child(feedWriterVariable, feedWriter.run)
 	testenv.Main(m)
 }
 
