@@ -92,6 +92,13 @@ lint: ## check the format, run the linters, check layers, reference and test rul
 		(cd "$$module" && go mod tidy -diff && go vet ./... && $(STATICCHECK) ./...) || exit; \
 	done
 
+.PHONY: mutate
+mutate: servers ## see whether tests notice wrong code: mutants of Go and of the Lua scripts (hours; RUN='^lease')
+	@for package in $(if $(RUN),,keys aside feed lease queue); do \
+		echo "internal/$$package"; $(TOOL) gremlins unleash --threshold-efficacy 80 --timeout-coefficient 10 "./internal/$$package" || exit; \
+	done
+	@go run ./scripts/mutate $(if $(RUN),-run '$(RUN)') $(ARGS)
+
 .PHONY: vuln
 vuln: ## look for known vulnerabilities in what is used (needs the network)
 	@$(TOOL) govulncheck ./...

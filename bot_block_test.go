@@ -279,6 +279,8 @@ func TestBlockCorrupt(t *testing.T) {
 				_, err := b.block(s.ctx, eth, "bot_2", fulloncache.BlockOptions{})
 				wantCorrupt(s, err, s.key("fence", "kraken", ""), "")
 				wantErr(s, err, fulloncache.ErrCorrupt, fence)
+				_, err = b.block(s.ctx, eth, "bot_2", fulloncache.BlockOptions{}) // it is still there
+				wantErr(s, err, fulloncache.ErrCorrupt, fence)
 				s.do("DEL", s.key("fence", "kraken", ""))
 				_, err = b.block(s.ctx, eth, "bot_2", fulloncache.BlockOptions{})
 				must(s, err)

@@ -702,12 +702,29 @@ func TestPushOpenOrders(t *testing.T) {
 			}
 		}
 		push(fulloncache.Pushed{Duplicates: 2}, once, "2", "1")
-		push(fulloncache.Pushed{Added: 1}, []fulloncache.PushOption{fulloncache.Unique(time.Millisecond)}, "5")
+		push(fulloncache.Pushed{Added: 1}, once, "5")
+		if s.mode.admin != nil {
+			key := s.key("new_orders", "spot", ":seen")
+			if ms, err := s.mode.admin(s, key).Do(s, "PTTL", key).AsInt64(); err != nil || ms < 1 || ms > 60_000 {
+				s.Errorf("what is known goes in %d ms, %v", ms, err)
+			}
+		}
 		testenv.Eventually(s, "the window is over", func() (bool, string) {
 			pushed, err := c.Orders.PushOpenOrders(s.ctx, "spot", []string{"5"}, fulloncache.Unique(time.Millisecond))
 			must(s, err)
 			return pushed.Added == 1, fmt.Sprintf("%+v", pushed)
 		})
+		// As many as the queue may hold are known.
+		for i := range 6 {
+			push(fulloncache.Pushed{Added: 1}, once, fmt.Sprint("n", i))
+			for {
+				if _, err := c.Orders.PopOpenOrder(s.ctx, "spot", 0); err != nil {
+					wantErr(s, err, fulloncache.ErrNotFound)
+					break
+				}
+			}
+		}
+		push(fulloncache.Pushed{Added: 2, Duplicates: 1}, once, "n0", "n5", "last")
 
 		for want, call := range map[string]func() error{
 			"DropOldest": func() error {

@@ -293,6 +293,8 @@ func TestTokenNeverGoesBack(t *testing.T) {
 		take()
 		s.do("SET", s.btc.Fence, fmt.Sprint(last+1_000_000_000_000)) // a server ahead
 		take()
+		m = s.leases() // of another client, which has seen none
+		take()
 		s.do("DEL", s.btc.Fence) // which then fails
 		take()
 	})

@@ -61,6 +61,9 @@ var tests = []struct {
 	{"position", []run{{".", "^Test(Position|Fill|Account|Apply|Replace|Watch|Upsert|Readers)"}}},
 	{"account", []run{{".", "^Test(Position|Fill|Account|Apply|Replace|Watch|Upsert|Readers)"}}},
 	{"process", []run{{".", "^TestProcess"}}},
+	{"writers", []run{{"internal/aside", "^Test[^F]"}}},
+	{"bury", []run{{".", "^TestProcess"}}},
+	{"decimals", []run{{".", "^TestOrder"}}},
 	{"revision", []run{{".", "^Test(Tick|Stream|Mirror|Order)"}}},
 }
 

@@ -4,12 +4,11 @@
 -- KEYS[1]  list
 -- ARGV[1]  cap
 -- ARGV[2]  element
--- Returns  how many old elements were dropped
+-- Returns  1
 -- Retry: no (sent again it would append twice)
 
 local over = redis.call('RPUSH', KEYS[1], ARGV[2]) - tonumber(ARGV[1])
 if over > 0 then
   redis.call('LTRIM', KEYS[1], over, -1)
-  return over
 end
-return 0
+return 1
