@@ -85,7 +85,7 @@ func benchAll(ctx context.Context, c *fulloncache.Client, duration time.Duration
 	if err != nil {
 		return nil, err
 	}
-	defer end()
+	defer func() { err = errors.Join(err, end()) }()
 	for _, p := range pieces {
 		for _, callers := range slices.Compact([]int{1, callers}) {
 			m, err := p.measure(ctx, duration, callers)
@@ -98,7 +98,7 @@ func benchAll(ctx context.Context, c *fulloncache.Client, duration time.Duration
 	return list, nil
 }
 
-func benchPieces(ctx context.Context, c *fulloncache.Client) (list []piece, end func(), err error) {
+func benchPieces(ctx context.Context, c *fulloncache.Client) (list []piece, end func() error, err error) {
 	market := func(i int) fulloncache.Market {
 		return fulloncache.Market{Exchange: "bench", Symbol: "COIN" + strconv.Itoa(i) + "/USD"}
 	}
@@ -198,11 +198,11 @@ func benchPieces(ctx context.Context, c *fulloncache.Client) (list []piece, end 
 				})
 				return err
 			}},
-		}, func() {
+		}, func() error {
 			mirror.Close()
 			consume()
 			stop()
-			<-consumed
+			return <-consumed
 		}, nil
 }
 

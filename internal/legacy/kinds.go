@@ -230,7 +230,7 @@ func (t *tally) pushIDs(ctx context.Context, queue string, ids []string) (pushed
 
 func moveTrades(ctx context.Context, t *tally, e element) {
 	exchange, name, _ := strings.Cut(rest(e.key), ":")
-	t.trades(ctx, e, t.m.to.Trades.PushMany, func(o object, trade *fulloncache.Trade) (err error) {
+	t.trades(ctx, e, t.m.to.Trades.PushMany, func(trade *fulloncache.Trade) (err error) {
 		if strings.ReplaceAll(trade.Symbol, "/", "") != name {
 			return fmt.Errorf("it is of %q, and in the list of %q", trade.Symbol, name)
 		}
@@ -241,7 +241,7 @@ func moveTrades(ctx context.Context, t *tally, e element) {
 
 func moveUserTrades(ctx context.Context, t *tally, e element) {
 	user, exchange, _ := strings.Cut(rest(e.key), ":")
-	t.trades(ctx, e, t.m.to.Trades.PushManyUser, func(_ object, trade *fulloncache.Trade) (err error) {
+	t.trades(ctx, e, t.m.to.Trades.PushManyUser, func(trade *fulloncache.Trade) (err error) {
 		if trade.UserID, err = userID(user); err == nil {
 			trade.Exchange, err = t.m.exchange(exchange)
 		}
@@ -259,7 +259,7 @@ func userID(text string) (int64, error) {
 }
 
 // trades moves a list of trades; whose says whose one is.
-func (t *tally) trades(ctx context.Context, e element, push func(context.Context, []fulloncache.Trade, ...fulloncache.PushOption) (fulloncache.Pushed, error), whose func(object, *fulloncache.Trade) error) {
+func (t *tally) trades(ctx context.Context, e element, push func(context.Context, []fulloncache.Trade, ...fulloncache.PushOption) (fulloncache.Pushed, error), whose func(*fulloncache.Trade) error) {
 	texts, _ := t.list(ctx, e)
 	for some := range slices.Chunk(texts, 1000) {
 		var trades []fulloncache.Trade
@@ -296,7 +296,7 @@ func (t *tally) pushTrades(ctx context.Context, key string, trades []fulloncache
 	return true
 }
 
-func readTrade(text string, whose func(object, *fulloncache.Trade) error) (trade fulloncache.Trade, err error) {
+func readTrade(text string, whose func(*fulloncache.Trade) error) (trade fulloncache.Trade, err error) {
 	o, err := parse(text)
 	if err != nil {
 		return trade, err
@@ -319,7 +319,7 @@ func readTrade(text string, whose func(object, *fulloncache.Trade) error) (trade
 		// By nothing else would it be known that it was moved.
 		return trade, errors.New("it has no ex_trade_id")
 	}
-	return trade, whose(o, &trade)
+	return trade, whose(&trade)
 }
 
 func moveStatus(ctx context.Context, t *tally, e element) {

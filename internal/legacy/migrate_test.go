@@ -94,8 +94,8 @@ func trade(id, symbol string, when time.Time) string {
 		id, symbol, iso(when))
 }
 
-func bar(when time.Time, close string) string {
-	return fmt.Sprintf("[%d, 1.0, 9.0, 0.5, %s.0, 12.5]", when.Unix(), close)
+func bar(when time.Time, last string) string {
+	return fmt.Sprintf("[%d, 1.0, 9.0, 0.5, %s.0, 12.5]", when.Unix(), last)
 }
 
 func (p python) process(id, status string, heard time.Time) {

@@ -49,7 +49,10 @@ func (o object) integer(name string) int64 {
 }
 
 // flag is a field that is true or 1.
-func (o object) flag(name string) bool { return o[name] == true || o.text(name) == "1" }
+func (o object) flag(name string) bool {
+	set, _ := o[name].(bool)
+	return set || o.text(name) == "1"
+}
 
 // decimals reads numbers, and keeps the first error.
 type decimals struct {
