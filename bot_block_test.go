@@ -428,3 +428,31 @@ func only[T any](list iter.Seq2[T, error]) error {
 	}
 	return last
 }
+
+// One who stands in line and is to have the market next keeps it: from others, also
+// those of another symbol of the same key, and from itself while no token can be made.
+func TestAcquireBesideALine(t *testing.T) {
+	corruptMode(t, func(s *suite, c *fulloncache.Client) {
+		key := s.key("block_exchange", "kraken", ":BTCUSD")
+		stand := func() {
+			s.Helper()
+			alive := time.Now().Add(time.Minute).UnixMicro()
+			s.do("ZADD", key+":line", "1", "id:mine")
+			s.do("HSET", key+":waiting", "id:mine", fmt.Sprintf("%d 2026-01-01T00:00:00.000000000Z 1 7 cBTC/USDbot_1", alive))
+		}
+		stand()
+		_, err := c.Bots.Acquire(s.ctx, fulloncache.Market{Exchange: "kraken", Symbol: "BTCUSD"}, "bot_2", plain)
+		wantErr(s, err, fulloncache.ErrInvalid, "BTC/USD")
+		_, err = c.Bots.Acquire(s.ctx, btc, "bot_2", plain)
+		wantBlocked(s, err, btc, "bot_1")
+
+		mine := fulloncache.LeaseOptions{RequestID: "mine"}
+		s.do("SET", s.key("fence", "kraken", ""), "x")
+		_, err = c.Bots.Acquire(s.ctx, btc, "bot_1", mine)
+		wantCorrupt(s, err, s.key("fence", "kraken", ""), "")
+		s.do("DEL", s.key("fence", "kraken", ""))
+		must(s, acquire(s, c, btc, "bot_1", mine).Release(s.ctx))
+		// It is gone from the line: the market is free for all.
+		must(s, acquire(s, c, btc, "bot_2", plain).Release(s.ctx))
+	})
+}
