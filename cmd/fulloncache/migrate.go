@@ -81,6 +81,7 @@ was refused.`,
 			return err
 		}
 		defer done()
+		opt.TradesCap, opt.OrdersCap = cfg.TradesCap, cfg.NewOrdersCap
 		if to != "" {
 			cfg.URL = to
 		}

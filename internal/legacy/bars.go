@@ -17,7 +17,7 @@ import (
 // source has one more element for each change of the bar that is not closed: the last
 // one counts.
 func moveBars(ctx context.Context, t *tally, e element) {
-	texts, _ := t.list(ctx, e)
+	texts := t.list(ctx, e, 0, "")
 	if len(texts) == 0 {
 		return
 	}

@@ -179,13 +179,14 @@ func (t *tally) moved(ctx context.Context, key string, many int, pushed fullonca
 	return t.fatal == nil
 }
 
-// list reads a list, unless it is followed and has not changed since.
-func (t *tally) list(ctx context.Context, e element) (list []string, ok bool) {
+// list reads a list, unless it is followed and has not changed since. One that is
+// longer than most, if that is not 0, is refused.
+func (t *tally) list(ctx context.Context, e element, most int, setting string) (list []string) {
 	var end string
 	var err error
 	if t.m.follows {
 		if end, err = t.m.source.end(ctx, e.key); err == nil && end == t.m.unchanged[e.key] {
-			return nil, false
+			return nil
 		}
 	}
 	if err == nil {
@@ -193,14 +194,19 @@ func (t *tally) list(ctx context.Context, e element) (list []string, ok bool) {
 	}
 	if err != nil {
 		t.one(ctx, e.key, err)
-		return nil, false
+		return nil
+	}
+	if most > 0 && len(list) > most {
+		t.found(len(list))
+		t.not(ctx, e.key, fmt.Errorf("it holds %d, and the target's may hold %d: raise %s", len(list), most, setting), len(list))
+		return nil
 	}
 	t.m.unchanged[e.key] = end
-	return list, true
+	return list
 }
 
 func moveQueue(ctx context.Context, t *tally, e element) {
-	ids, _ := t.list(ctx, e)
+	ids := t.list(ctx, e, t.m.opt.OrdersCap, "CACHE_NEW_ORDERS_CAP")
 	for some := range slices.Chunk(ids, 1000) {
 		pushed, err := t.pushIDs(ctx, rest(e.key), some)
 		if !errors.Is(err, fulloncache.ErrInvalid) {
@@ -260,7 +266,7 @@ func userID(text string) (int64, error) {
 
 // trades moves a list of trades; whose says whose one is.
 func (t *tally) trades(ctx context.Context, e element, push func(context.Context, []fulloncache.Trade, ...fulloncache.PushOption) (fulloncache.Pushed, error), whose func(*fulloncache.Trade) error) {
-	texts, _ := t.list(ctx, e)
+	texts := t.list(ctx, e, t.m.opt.TradesCap, "CACHE_TRADES_CAP")
 	for some := range slices.Chunk(texts, 1000) {
 		var trades []fulloncache.Trade
 		for _, text := range some {

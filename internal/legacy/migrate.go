@@ -32,6 +32,9 @@ type Options struct {
 	// Window is for how long a trade or an id of an order that was moved is not moved
 	// again.
 	Window time.Duration
+	// TradesCap and OrdersCap are how many trades and ids the lists of the target may
+	// hold: of a longer one it would not be known what was moved. 0 is not looked at.
+	TradesCap, OrdersCap int
 	// DryRun looks, and writes nothing.
 	DryRun bool
 	// Progress is told how many of how many records were looked at. May be nil.
@@ -176,7 +179,11 @@ func (m *Migration) Run(ctx context.Context) ([]Report, error) {
 	for i, k := range m.kinds {
 		t.report = &reports[i]
 		for _, e := range sizes[i] {
+			refused := t.report.Refused
 			k.move(ctx, t, e)
+			if t.fatal != nil || t.report.Refused > refused {
+				delete(m.unchanged, e.key) // what was left is tried again
+			}
 			if t.fatal != nil {
 				return reports, t.fatal
 			}

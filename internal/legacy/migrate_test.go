@@ -430,6 +430,65 @@ func TestListsAreFull(t *testing.T) {
 	got := migrate(t, c, options(p))
 	counts{2, 0, 0, 2}.of(t, got["new_orders"])
 	counts{2, 1, 0, 1}.of(t, got["trades"])
+
+	opt := options(p)
+	opt.TradesCap, opt.OrdersCap = 1, 1
+	got = migrate(t, c, opt)
+	for kind, setting := range map[string]string{"new_orders": "CACHE_NEW_ORDERS_CAP", "trades": "CACHE_TRADES_CAP"} {
+		counts{2, 0, 0, 2}.of(t, got[kind])
+		if why := got[kind].Reasons[0].Why; !strings.Contains(why, "raise "+setting) {
+			t.Errorf("%s are refused because %s", kind, why)
+		}
+	}
+}
+
+// What did not fit, or did not get through, is tried again, though the list in the
+// source has not changed.
+func TestFollowTriesAgain(t *testing.T) {
+	t.Parallel()
+	p := newPython(t)
+	p.do("RPUSH", "trades:kraken:BTCUSD", trade("T-1", "BTC/USD", at(0)), trade("T-2", "BTC/USD", at(1)), trade("T-3", "BTC/USD", at(2)))
+	proxy := testenv.NewProxy(t, testenv.NewRedis(t).Addr())
+	c := newTarget(t, fulloncache.Config{URL: "redis://" + proxy.Addr(), TradesCap: 3, BreakerCooldown: 50 * time.Millisecond})
+	btc := fulloncache.Market{Exchange: "kraken", Symbol: "BTC/USD"}
+	one := fulloncache.MustDecimal("1")
+	for _, id := range []string{"X-1", "X-2"} {
+		_, err := c.Trades.Push(testenv.Context(t), fulloncache.Trade{Market: btc, ExTradeID: id, Side: fulloncache.Buy, Volume: one, Price: one, Time: at(0)})
+		must(t, err)
+	}
+	opt := options(p)
+	opt.Kinds = []string{"trades"}
+	m := open(t, c, opt)
+	ctx, cancel := context.WithCancel(testenv.Context(t))
+	ended := make(chan error, 1)
+	rounds := make(chan error, 10_000)
+	go func() {
+		ended <- m.Follow(ctx, 5*time.Millisecond, func(_ []legacy.Report, err error) { rounds <- err })
+	}()
+	must(t, <-rounds)
+	take := func(want string) {
+		t.Helper()
+		testenv.Eventually(t, want, func() (bool, string) {
+			batch, err := c.Trades.Drain(ctx, btc, 1)
+			if err != nil || len(batch.Trades) == 0 {
+				return false, fmt.Sprint(err)
+			}
+			must(t, batch.Ack(ctx))
+			return batch.Trades[0].ExTradeID == want, batch.Trades[0].ExTradeID
+		})
+	}
+	take("X-1")
+	take("X-2")
+	take("T-1")
+	proxy.Cut()
+	testenv.Eventually(t, "a round without the target", func() (bool, string) { err := <-rounds; return err != nil, "" })
+	proxy.Restore(t)
+	take("T-2")
+	take("T-3")
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("it ended with %v", err)
+	}
 }
 
 func TestOpenRefuses(t *testing.T) {
