@@ -209,6 +209,7 @@ func every(ctx context.Context, t *testing.T, c *fulloncache.Client) map[string]
 		"OrdersCache.PopOpenOrder":       {"spot", wait},
 		"OrdersCache.PurgeDead":          {"kraken", "1-0"},
 		"OrdersCache.PushOpenOrder":      {"spot", "1"},
+		"OrdersCache.PushOpenOrders":     {"spot", []string{"1"}},
 		"OrdersCache.QueueLength":        {"spot"},
 		"OrdersCache.QueueStats":         {"kraken"},
 		"OrdersCache.RequeueDead":        {"kraken", "1-0"},

@@ -155,7 +155,7 @@ func (c *TickCache) Next(ctx context.Context, market Market) (tick Tick, err err
 	}
 	before, err := c.revision(ctx, market.Exchange)
 	if err != nil {
-		return tick, err
+		return tick, fmt.Errorf("next tick of %s: %w", market, err)
 	}
 	for u, err := range c.Stream(ctx, market) {
 		switch {
