@@ -145,6 +145,7 @@ func (a *app) migrate(ctx context.Context, c *fulloncache.Client, opt legacy.Opt
 	defer func() { err = errors.Join(err, m.Close(context.WithoutCancel(ctx))) }()
 	if follow {
 		a.warn("following; locks are not bridged: a market that a Python bot has blocked is free here")
+		refused := make(map[string]int) // what was said before, by kind
 		return m.Follow(ctx, every, func(reports []legacy.Report, ferr error) {
 			if ferr != nil && ctx.Err() == nil {
 				a.warn(ferr)
@@ -153,6 +154,14 @@ func (a *app) migrate(ctx context.Context, c *fulloncache.Client, opt legacy.Opt
 				if r.Moved > 0 {
 					// An output that is gone ends the command by itself.
 					_ = a.print(r, "%s: %d moved", r.Kind, r.Moved)
+				}
+				if r.Refused != refused[r.Kind] {
+					refused[r.Kind] = r.Refused
+					for _, reason := range r.Reasons {
+						if reason.Outcome == legacy.Refused {
+							a.warn(reasonText(r.Kind, reason))
+						}
+					}
 				}
 			}
 		})
@@ -181,7 +190,7 @@ func (a *app) migrated(reports []legacy.Report, dry bool) error {
 			if a.json {
 				continue // they are in the lines
 			}
-			if err := a.print(nil, "%s: %d %s: %s (%s)", r.Kind, reason.Count, reason.Outcome, reason.Why, someOf(reason)); err != nil {
+			if err := a.print(nil, "%s", reasonText(r.Kind, reason)); err != nil {
 				return err
 			}
 		}
@@ -192,11 +201,11 @@ func (a *app) migrated(reports []legacy.Report, dry bool) error {
 	return nil
 }
 
-// someOf names the first records of a reason.
-func someOf(r legacy.Reason) string {
-	text := strings.Join(r.Records, ", ")
+// reasonText says why records of a kind were not moved, and names the first of them.
+func reasonText(kind string, r legacy.Reason) string {
+	more := ""
 	if r.Count > len(r.Records) {
-		text += ", …"
+		more = ", …"
 	}
-	return text
+	return fmt.Sprintf("%s: %d %s: %s (%s%s)", kind, r.Count, r.Outcome, r.Why, strings.Join(r.Records, ", "), more)
 }

@@ -67,6 +67,7 @@ func TestMigrateFollows(t *testing.T) {
 	s := newShell(t)
 	old, target := testenv.NewRedis(t), testenv.NewRedis(t)
 	old.Do(t, "HSET", "tickers:kraken", "BTC/USD", `{"price": 1, "time": 1700000000}`)
+	old.Do(t, "HSET", "accounts", "1", `{"USD": 1, "date": 1}`)
 	ctx, interrupt := context.WithCancel(s.ctx)
 	r, w := io.Pipe()
 	done := make(chan int, 1)
@@ -85,7 +86,8 @@ func TestMigrateFollows(t *testing.T) {
 		old.Do(t, "HSET", "tickers:kraken", "BTC/USD", `{"price": 2, "time": 1700000001}`)
 	}
 	interrupt()
-	if code := <-done; code != 0 || !strings.Contains(errs.String(), "locks are not bridged") {
+	code := <-done
+	if code != 0 || !strings.Contains(errs.String(), "locks are not bridged") || strings.Count(errs.String(), "accounts: 1 refused: nothing tells") != 1 {
 		t.Errorf("exit code %d: %s", code, &errs)
 	}
 }

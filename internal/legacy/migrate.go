@@ -161,7 +161,7 @@ func (m *Migration) Close(ctx context.Context) (err error) {
 func (m *Migration) Run(ctx context.Context) ([]Report, error) {
 	reports := make([]Report, len(m.kinds))
 	var total int64
-	sizes := make([][]element, len(m.kinds))
+	keys := make([][]element, len(m.kinds))
 	for i, k := range m.kinds {
 		reports[i].Kind = k.name
 		for _, pattern := range k.patterns {
@@ -172,13 +172,13 @@ func (m *Migration) Run(ctx context.Context) ([]Report, error) {
 			for _, e := range found {
 				total += e.size
 			}
-			sizes[i] = append(sizes[i], found...)
+			keys[i] = append(keys[i], found...)
 		}
 	}
 	t := &tally{m: m, total: total}
 	for i, k := range m.kinds {
 		t.report = &reports[i]
-		for _, e := range sizes[i] {
+		for _, e := range keys[i] {
 			refused := t.report.Refused
 			k.move(ctx, t, e)
 			if t.fatal != nil || t.report.Refused > refused {
