@@ -456,3 +456,25 @@ func TestAcquireBesideALine(t *testing.T) {
 		must(s, acquire(s, c, btc, "bot_2", plain).Release(s.ctx))
 	})
 }
+
+// What cannot be read, or is another symbol's by now, is not given back as if all
+// were well.
+func TestReleaseOfWhatChanged(t *testing.T) {
+	corruptMode(t, func(s *suite, c *fulloncache.Client) {
+		key := s.key("block_exchange", "kraken", ":BTCUSD")
+		l := acquire(s, c, btc, "bot_1", plain)
+		s.do("HDEL", key, "alone")
+		s.do("HSET", key, "until", "soon")
+		wantCorrupt(s, l.Release(s.ctx), key, "until")
+		s.do("DEL", key)
+
+		l = acquire(s, c, btc, "bot_1", plain)
+		s.do("HDEL", key, "alone")
+		s.do("HSET", key, "symbol", "BTCUSD")
+		wantErr(s, l.Release(s.ctx), fulloncache.ErrInvalid, "BTCUSD")
+		_, blocked, err := c.Bots.IsBlocked(s.ctx, fulloncache.Market{Exchange: "kraken", Symbol: "BTCUSD"})
+		if must(s, err); !blocked {
+			s.Error("the other symbol's lease is gone")
+		}
+	})
+}

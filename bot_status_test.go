@@ -351,6 +351,31 @@ func TestBotStatusExpires(t *testing.T) {
 	})
 }
 
+// A bot that the index takes for gone, and that has said something meanwhile, stays;
+// and of one that never was nobody hears that it is deleted.
+func TestBotThatIsNotGone(t *testing.T) {
+	corruptMode(t, func(s *suite, c *fulloncache.Client) {
+		index := s.cfg.KeyPrefix + ":bot_status"
+		if s.mode.name == "cluster" {
+			index = s.cfg.KeyPrefix + ":{bot_status}"
+		}
+		w := watchBots(s, c)
+		must(s, c.Bots.UpdateBot(s.ctx, "bot_1", said("btc", "1")))
+		w.want("bot_1", "btc 1")
+		must(s, c.Bots.UpdateBot(s.ctx, "bot_2", said("btc", "2")))
+		w.want("bot_2", "btc 2")
+		s.do("DEL", index+":bot_2")
+		s.do("ZADD", index, "1", "bot_1")
+		s.do("ZADD", index, "1", "bot_2")
+		wantErr(s, c.Bots.DeleteBot(s.ctx, "bot_3"), fulloncache.ErrNotFound)
+		must(s, c.Bots.UpdateBot(s.ctx, "bot_4", said("btc", "4")))
+		w.want("bot_4", "btc 4")
+		w.wantDeleted("bot_2") // and neither bot_1 nor bot_3
+		st, err := c.Bots.Bot(s.ctx, "bot_1")
+		wantFeeds(s, st, err, "bot_1", "btc 1")
+	})
+}
+
 func TestBotStatusCorrupt(t *testing.T) {
 	corruptMode(t, func(s *suite, c *fulloncache.Client) {
 		key := s.cfg.KeyPrefix + ":bot_status"
