@@ -478,3 +478,28 @@ func TestReleaseOfWhatChanged(t *testing.T) {
 		}
 	})
 }
+
+// A renewal finds out that the server has forgotten the lease, and says so; one of
+// what cannot be read, or is another symbol's, says that, and is tried until the time
+// is over.
+func TestRenewalOfWhatChanged(t *testing.T) {
+	corruptMode(t, func(s *suite, c *fulloncache.Client) {
+		key := s.key("block_exchange", "kraken", ":BTCUSD")
+		for _, change := range []struct {
+			words []string
+			says  string
+		}{
+			{[]string{"DEL"}, "does not know of it any more"},
+			{[]string{"HSET", "until", "soon"}, key},
+			{[]string{"HSET", "symbol", "BTCUSD"}, "BTCUSD"},
+		} {
+			s.do("DEL", key)
+			l := acquire(s, c, btc, "bot_1", fulloncache.LeaseOptions{TTL: 600 * time.Millisecond})
+			s.do("PERSIST", key)
+			s.do(change.words[0], key, change.words[1:]...)
+			<-l.Context().Done()
+			wantErr(s, l.Err(), fulloncache.ErrLeaseLost, change.says)
+		}
+		s.do("DEL", key)
+	})
+}
