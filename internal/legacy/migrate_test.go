@@ -449,10 +449,10 @@ func TestFollowTriesAgain(t *testing.T) {
 	p := newPython(t)
 	p.do("RPUSH", "trades:kraken:BTCUSD", trade("T-1", "BTC/USD", at(0)), trade("T-2", "BTC/USD", at(1)), trade("T-3", "BTC/USD", at(2)))
 	proxy := testenv.NewProxy(t, testenv.NewRedis(t).Addr())
-	c := newTarget(t, fulloncache.Config{URL: "redis://" + proxy.Addr(), TradesCap: 3, BreakerCooldown: 50 * time.Millisecond})
+	c := newTarget(t, fulloncache.Config{URL: "redis://" + proxy.Addr(), TradesCap: 4, BreakerCooldown: 50 * time.Millisecond})
 	btc := fulloncache.Market{Exchange: "kraken", Symbol: "BTC/USD"}
 	one := fulloncache.MustDecimal("1")
-	for _, id := range []string{"X-1", "X-2"} {
+	for _, id := range []string{"X-1", "X-2", "X-3"} {
 		_, err := c.Trades.Push(testenv.Context(t), fulloncache.Trade{Market: btc, ExTradeID: id, Side: fulloncache.Buy, Volume: one, Price: one, Time: at(0)})
 		must(t, err)
 	}
@@ -479,12 +479,15 @@ func TestFollowTriesAgain(t *testing.T) {
 	}
 	take("X-1")
 	take("X-2")
+	take("X-3")
 	take("T-1")
 	proxy.Cut()
+	p.do("RPUSH", "trades:kraken:BTCUSD", trade("T-4", "BTC/USD", at(3))) // the list may have been moved whole by now
 	testenv.Eventually(t, "a round without the target", func() (bool, string) { err := <-rounds; return err != nil, "" })
 	proxy.Restore(t)
 	take("T-2")
 	take("T-3")
+	take("T-4")
 	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("it ended with %v", err)
