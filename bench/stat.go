@@ -130,7 +130,8 @@ func timed(op func() error) func() (time.Duration, error) {
 
 // interleave lets the callers take turns call by call, so that what disturbs the
 // machine disturbs all alike. They do so in random order: who always comes behind
-// the same one is the slower for what that has left in the caches. The figure of a round is the p50 of its n calls.
+// the same one is the slower for what that has left in the caches. The figure of a
+// round is the p50 of its n calls.
 func interleave(rounds, n int, callers []caller) ([]series, error) {
 	all := make([]series, len(callers))
 	for round := range rounds + 1 { // the first one warms up
