@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -125,21 +124,11 @@ func (m *Migration) symbol(ctx context.Context, bare string) (string, error) {
 	if s := m.opt.Symbols[bare]; s != "" {
 		return s, nil
 	}
-	spelt := make(map[string]bool)
-	tickers, err := m.source.elements(ctx, "tickers:*")
-	for _, e := range tickers {
-		if e.kind != "hash" {
-			continue // it is refused with the ticks
-		}
-		pairs, herr := m.source.hash(ctx, e.key)
-		err = errors.Join(err, herr)
-		for _, pair := range pairs {
-			if pair[0] != bare && strings.ReplaceAll(pair[0], "/", "") == bare {
-				spelt[pair[0]] = true
-			}
-		}
+	var err error
+	if m.spelt == nil {
+		m.spelt, err = m.spellings(ctx)
 	}
-	names := slices.Sorted(maps.Keys(spelt))
+	names := m.spelt[bare]
 	switch {
 	case len(names) > 1:
 		err = errors.Join(err, fmt.Errorf("%q may be each of %q: say which with --symbol %s=BASE/QUOTE", bare, names, bare))
@@ -147,6 +136,26 @@ func (m *Migration) symbol(ctx context.Context, bare string) (string, error) {
 		err = errors.Join(err, fmt.Errorf("nothing tells what %q is: say so with --symbol %s=BASE/QUOTE", bare, bare))
 	}
 	return strings.Join(names, " "), err
+}
+
+// spellings are the symbols of the tickers, by what they are without their slash. They
+// are read once for all bars of a run.
+func (m *Migration) spellings(ctx context.Context) (spelt map[string][]string, err error) {
+	spelt = make(map[string][]string)
+	for _, e := range m.found {
+		if e.kind != "hash" || !strings.HasPrefix(e.key, tickers) {
+			continue // what is no hash is refused with the ticks
+		}
+		pairs, herr := m.source.hash(ctx, e.key)
+		err = errors.Join(err, herr)
+		for _, pair := range pairs {
+			symbol, bare := pair[0], strings.ReplaceAll(pair[0], "/", "")
+			if symbol != bare && !slices.Contains(spelt[bare], symbol) {
+				spelt[bare] = append(spelt[bare], symbol)
+			}
+		}
+	}
+	return spelt, err
 }
 
 // readBar reads [time, open, high, low, close, volume].

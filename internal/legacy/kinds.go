@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,28 +14,40 @@ import (
 	"github.com/fullon/fulloncache"
 )
 
-// kind is something that the source holds: where, and how a key of it is moved.
+// kind is something that the source holds: in which keys, and how one of them is moved.
 type kind struct {
-	name     string
-	patterns []string
-	move     func(ctx context.Context, t *tally, e element)
+	name string
+	keys []keyed
 }
+
+// keyed are the keys that begin so or, if that does not end with a colon, the key.
+type keyed struct {
+	begin string
+	move  func(ctx context.Context, t *tally, e element)
+}
+
+func (k keyed) match(key string) bool {
+	return key == k.begin || strings.HasSuffix(k.begin, ":") && strings.HasPrefix(key, k.begin)
+}
+
+// tickers begins the keys that also tell how symbols are spelt.
+const tickers = "tickers:"
 
 // kinds are all of them, in the order in which they are moved.
 var kinds = []kind{
-	{"ticks", []string{"tickers:*"}, each(moveTick)},
-	{"positions", []string{"account_positions"}, each(movePositions)},
-	{"accounts", []string{"accounts"}, each(moveAccount)},
-	{"orders", []string{"order_status:*"}, each(moveOrder)},
-	{"new_orders", []string{"new_orders:*"}, moveQueue},
-	{"trades", []string{"trades:*"}, moveTrades},
-	{"user_trades", []string{"user_trades:*"}, moveUserTrades},
-	{"trade_status", []string{"TRADE:STATUS:*", "USER_TRADE:STATUS:*"}, moveStatus},
-	{"bots", []string{"bot_status"}, each(moveBot)},
-	{"blocks", []string{"block_exchange"}, each(moveBlock)},
-	{"opening_positions", []string{"opening_position"}, each(moveOpening)},
-	{"bars", []string{"ohlcv:*"}, moveBars},
-	{"processes", []string{"process:data:*"}, moveProcess},
+	{"ticks", []keyed{{tickers, each(moveTick)}}},
+	{"positions", []keyed{{"account_positions", each(movePositions)}}},
+	{"accounts", []keyed{{"accounts", each(moveAccount)}}},
+	{"orders", []keyed{{"order_status:", each(moveOrder)}}},
+	{"new_orders", []keyed{{"new_orders:", moveQueue}}},
+	{"trades", []keyed{{"trades:", moveTrades}}},
+	{"user_trades", []keyed{{"user_trades:", moveUserTrades}}},
+	{"trade_status", []keyed{{"TRADE:STATUS:", moveStatus}, {"USER_TRADE:STATUS:", moveUserStatus}}},
+	{"bots", []keyed{{"bot_status", each(moveBot)}}},
+	{"blocks", []keyed{{"block_exchange", each(moveBlock)}}},
+	{"opening_positions", []keyed{{"opening_position", each(moveOpening)}}},
+	{"bars", []keyed{{"ohlcv:", moveBars}}},
+	{"processes", []keyed{{"process:data:", moveProcess}}},
 }
 
 // Kinds are the names of what can be moved.
@@ -89,10 +102,14 @@ func (m *Migration) account(id string) (fulloncache.Account, error) {
 	return a, nil
 }
 
-// exchange is the name of an exchange for which the source may have an id.
-func (m *Migration) exchange(name string) (string, error) {
+// exchange is the name of an exchange for which the source may have an id; beside that
+// it may tell the name, or "".
+func (m *Migration) exchange(name, told string) (string, error) {
 	if _, err := strconv.ParseInt(name, 10, 64); err != nil {
 		return name, nil
+	}
+	if told != "" {
+		return told, nil
 	}
 	a, err := m.account(name)
 	return a.Exchange, err
@@ -103,27 +120,19 @@ func moveTick(ctx context.Context, t *tally, key, symbol, text string) error {
 	if err != nil {
 		return err
 	}
-	d := decimals{object: o}
 	tick := fulloncache.Tick{
 		Market: fulloncache.Market{Exchange: rest(key), Symbol: symbol},
-		Price:  d.number("price"), Bid: d.offer("bid"), Ask: d.offer("ask"), Last: d.offer("last"), Volume: d.some("volume"),
-		Time: d.when("time"),
+		Price:  o.number("price"), Bid: o.offer("bid"), Ask: o.offer("ask"), Last: o.offer("last"), Volume: o.some("volume"),
+		Time: o.when("time"),
 	}
-	if d.err != nil {
-		return d.err
+	if o.err != nil {
+		return o.err
 	}
 	stored, err := t.m.to.Ticks.Get(ctx, tick.Market)
 	if err := unless(stored.Time, tick.Time, err); err != nil {
 		return err
 	}
 	return t.write(func() error { return t.m.to.Ticks.Set(ctx, tick) })
-}
-
-// offer is a price; not valid if there is none, which the source may write as 0.
-func (d *decimals) offer(name string) fulloncache.NullDecimal {
-	n := d.some(name)
-	n.Valid = n.Valid && !n.Decimal.IsZero()
-	return n
 }
 
 // moveOrder gives an order the id by which the source knows it: the exchange's, or
@@ -134,30 +143,26 @@ func moveOrder(ctx context.Context, t *tally, key, id, text string) error {
 	if err != nil {
 		return err
 	}
-	exchange := rest(key)
-	if _, err := strconv.ParseInt(exchange, 10, 64); err == nil && o.text("exchange") != "" {
-		exchange = o.text("exchange")
-	}
-	if exchange, err = t.m.exchange(exchange); err != nil {
+	exchange, err := t.m.exchange(rest(key), o.text("exchange"))
+	if err != nil {
 		return err
 	}
 	status, known := fulloncache.OrderStatus(o.text("status")).Canonical()
 	if !known {
 		return status.Validate()
 	}
-	d := decimals{object: o}
 	order := fulloncache.Order{
 		Market: fulloncache.Market{Exchange: exchange, Symbol: o.text("symbol")},
 		ID:     id, ExOrderID: o.text("ex_order_id"),
 		BotID: o.integer("bot_id"), UserID: o.integer("uid"), ExchangeID: o.integer("ex_id"), CatExchangeID: o.integer("cat_ex_id"),
 		Type: o.text("order_type"), Side: fulloncache.Side(strings.ToLower(o.text("side"))),
-		Volume: d.number("volume"), FinalVolume: d.some("final_volume"),
-		Price: d.offer("price"), PLimit: d.offer("plimit"), Tick: d.offer("tick"), Leverage: d.offer("leverage"),
+		Volume: o.number("volume"), FinalVolume: o.some("final_volume"),
+		Price: o.offer("price"), PLimit: o.offer("plimit"), Tick: o.offer("tick"), Leverage: o.offer("leverage"),
 		Futures: o.flag("futures"), Status: status, Command: o.text("command"), Reason: o.text("reason"),
-		Time: d.when("timestamp"),
+		Time: o.when("timestamp"),
 	}
-	if d.err != nil {
-		return d.err
+	if o.err != nil {
+		return o.err
 	}
 	stored, err := t.m.to.Orders.Get(ctx, exchange, id)
 	if err := unless(stored.Time, order.Time, err); err != nil {
@@ -171,7 +176,7 @@ func (t *tally) moved(ctx context.Context, key string, many int, pushed fullonca
 	t.found(many)
 	t.report.Moved += pushed.Added
 	if pushed.Duplicates > 0 {
-		t.because(Skipped, key, string(before), pushed.Duplicates)
+		t.because(Skipped, key, before.Error(), pushed.Duplicates)
 	}
 	if left := many - pushed.Added - pushed.Duplicates; left > 0 {
 		t.not(ctx, key, err, left)
@@ -240,7 +245,7 @@ func moveTrades(ctx context.Context, t *tally, e element) {
 		if strings.ReplaceAll(trade.Symbol, "/", "") != name {
 			return fmt.Errorf("it is of %q, and in the list of %q", trade.Symbol, name)
 		}
-		trade.Exchange, err = t.m.exchange(exchange)
+		trade.Exchange, err = t.m.exchange(exchange, "")
 		return err
 	})
 }
@@ -249,7 +254,7 @@ func moveUserTrades(ctx context.Context, t *tally, e element) {
 	user, exchange, _ := strings.Cut(rest(e.key), ":")
 	t.trades(ctx, e, t.m.to.Trades.PushManyUser, func(trade *fulloncache.Trade) (err error) {
 		if trade.UserID, err = userID(user); err == nil {
-			trade.Exchange, err = t.m.exchange(exchange)
+			trade.Exchange, err = t.m.exchange(exchange, "")
 		}
 		return err
 	})
@@ -307,19 +312,18 @@ func readTrade(text string, whose func(*fulloncache.Trade) error) (trade fullonc
 	if err != nil {
 		return trade, err
 	}
-	d := decimals{object: o}
 	trade = fulloncache.Trade{
 		Market: fulloncache.Market{Symbol: o.text("symbol")},
 		ID:     o.integer("trade_id"), ExTradeID: o.text("ex_trade_id"), ExOrderID: o.text("ex_order_id"),
 		UserID: o.integer("uid"), ExchangeID: o.integer("ex_id"),
 		Type: o.text("order_type"), Side: fulloncache.Side(strings.ToLower(o.text("side"))),
-		Volume: d.number("volume"), Price: d.number("price"), Cost: d.number("cost"), Fee: d.number("fee"),
-		CurVolume: d.some("cur_volume"), CurAvgPrice: d.some("cur_avg_price"), CurAvgCost: d.some("cur_avg_cost"), CurFee: d.some("cur_fee"),
-		ROI: d.some("roi"), ROIPct: d.some("roi_pct"), TotalFee: d.some("total_fee"), Leverage: d.some("leverage"),
-		Time: d.when("time"),
+		Volume: o.number("volume"), Price: o.number("price"), Cost: o.number("cost"), Fee: o.number("fee"),
+		CurVolume: o.some("cur_volume"), CurAvgPrice: o.some("cur_avg_price"), CurAvgCost: o.some("cur_avg_cost"), CurFee: o.some("cur_fee"),
+		ROI: o.some("roi"), ROIPct: o.some("roi_pct"), TotalFee: o.some("total_fee"), Leverage: o.some("leverage"),
+		Time: o.when("time"),
 	}
-	if d.err != nil {
-		return trade, d.err
+	if o.err != nil {
+		return trade, o.err
 	}
 	if trade.ExTradeID == "" {
 		// By nothing else would it be known that it was moved.
@@ -330,34 +334,43 @@ func readTrade(text string, whose func(*fulloncache.Trade) error) (trade fullonc
 
 func moveStatus(ctx context.Context, t *tally, e element) {
 	t.one(ctx, e.key, func() error {
-		text, err := t.m.source.text(ctx, e.key)
+		name, err := t.m.exchange(strings.TrimPrefix(e.key, "TRADE:STATUS:"), "")
 		if err != nil {
 			return err
 		}
-		when, err := readTime(text)
-		if err != nil {
-			return err
-		}
-		if name, ok := strings.CutPrefix(e.key, "TRADE:STATUS:"); ok {
-			if name, err = t.m.exchange(name); err != nil {
-				return err
-			}
-			has, err := t.m.to.Trades.Status(ctx, name)
-			if err := unless(has, when, err); err != nil {
-				return err
-			}
-			return t.write(func() error { return t.m.to.Trades.UpdateStatus(ctx, name, when) })
-		}
+		return t.status(ctx, e.key,
+			func() (time.Time, error) { return t.m.to.Trades.Status(ctx, name) },
+			func(when time.Time) error { return t.m.to.Trades.UpdateStatus(ctx, name, when) })
+	}())
+}
+
+func moveUserStatus(ctx context.Context, t *tally, e element) {
+	t.one(ctx, e.key, func() error {
 		user, err := userID(strings.TrimPrefix(e.key, "USER_TRADE:STATUS:"))
 		if err != nil {
 			return err
 		}
-		has, err := t.m.to.Trades.UserStatus(ctx, user)
-		if err := unless(has, when, err); err != nil {
-			return err
-		}
-		return t.write(func() error { return t.m.to.Trades.UpdateUserStatus(ctx, user, when) })
+		return t.status(ctx, e.key,
+			func() (time.Time, error) { return t.m.to.Trades.UserStatus(ctx, user) },
+			func(when time.Time) error { return t.m.to.Trades.UpdateUserStatus(ctx, user, when) })
 	}())
+}
+
+// status moves a time, if it is later than what the target has.
+func (t *tally) status(ctx context.Context, key string, get func() (time.Time, error), set func(time.Time) error) error {
+	text, err := t.m.source.text(ctx, key)
+	if err != nil {
+		return err
+	}
+	when, err := readTime(text)
+	if err != nil {
+		return err
+	}
+	has, err := get()
+	if err := unless(has, when, err); err != nil {
+		return err
+	}
+	return t.write(func() error { return set(when) })
 }
 
 // movePositions moves all positions of an account or, if one of them cannot be
@@ -371,21 +384,19 @@ func movePositions(ctx context.Context, t *tally, _, id, text string) error {
 	if err != nil {
 		return err
 	}
-	root := decimals{object: o}
-	asOf := root.when("timestamp")
-	if root.err != nil {
-		return root.err
+	asOf := o.when("timestamp")
+	if o.err != nil {
+		return o.err
 	}
 	var positions []fulloncache.Position
-	for symbol, v := range o {
+	for symbol := range o.fields {
 		if symbol == "timestamp" {
 			continue
 		}
-		values, ok := v.(map[string]any)
+		d, ok := o.inner(symbol)
 		if !ok {
 			return fmt.Errorf("%s: it is no JSON object", symbol)
 		}
-		d := decimals{object: values}
 		p := fulloncache.Position{
 			Symbol: symbol, Side: fulloncache.Long,
 			Volume: d.number("volume"), AvgPrice: d.number("price"), Cost: d.number("cost"), Fees: d.number("fee"),
@@ -435,20 +446,18 @@ func moveAccount(ctx context.Context, t *tally, _, id, text string) error {
 	if err != nil {
 		return err
 	}
-	root := decimals{object: o}
-	balances := fulloncache.AccountBalances{Account: account, Time: root.when("date")}
-	for currency := range o {
+	balances := fulloncache.AccountBalances{Account: account, Time: o.when("date")}
+	for currency := range o.fields {
 		if currency == "date" {
 			continue
 		}
 		b := fulloncache.Balance{Currency: currency}
-		values, ok := o[currency].(map[string]any)
+		d, ok := o.inner(currency)
 		if !ok {
-			b.Free = root.number(currency)
+			b.Free = o.number(currency)
 			balances.Balances = append(balances.Balances, b)
 			continue
 		}
-		d := decimals{object: values}
 		total, free := d.first("balance", "total"), d.first("available", "free")
 		switch {
 		case d.err != nil:
@@ -464,24 +473,14 @@ func moveAccount(ctx context.Context, t *tally, _, id, text string) error {
 		}
 		balances.Balances = append(balances.Balances, b)
 	}
-	if root.err != nil {
-		return root.err
+	if o.err != nil {
+		return o.err
 	}
 	stored, err := t.m.to.Accounts.Account(ctx, account)
 	if err := unless(stored.Time, balances.Time, err); err != nil {
 		return err
 	}
 	return t.write(func() error { return t.m.to.Accounts.SetAccount(ctx, balances) })
-}
-
-// first is the first of some fields that is there.
-func (d *decimals) first(names ...string) (n fulloncache.NullDecimal) {
-	for _, name := range names {
-		if n = d.some(name); n.Valid {
-			return n
-		}
-	}
-	return n
 }
 
 func moveBot(ctx context.Context, t *tally, _, bot, text string) error {
@@ -522,7 +521,7 @@ func (t *tally) block(ctx context.Context, field, bot string, ttl time.Duration,
 		return unbridged
 	}
 	exchange, symbol, _ := strings.Cut(field, ":")
-	exchange, err := t.m.exchange(exchange)
+	exchange, err := t.m.exchange(exchange, "")
 	if err != nil {
 		return err
 	}
@@ -576,39 +575,49 @@ func moveProcess(ctx context.Context, t *tally, e element) {
 		if err != nil {
 			return err
 		}
-		d := decimals{object: o}
-		heard := d.when("heartbeat")
-		if d.err != nil {
-			return d.err
+		heard := o.when("heartbeat")
+		if o.err != nil {
+			return o.err
 		}
-		id, status := o.text("process_id"), fulloncache.ProcessStatus(o.text("status"))
-		h := t.m.mirrored[id]
-		gone := time.Since(heard) > silence || status == fulloncache.ProcessStopped
-		switch {
-		case gone && h == nil:
-			return skip("it is not alive")
-		case gone:
-			delete(t.m.mirrored, id)
-			return h.Stop(ctx, o.text("message"))
-		case h != nil:
-			return h.Update(ctx, status, o.text("message"), nil)
-		}
-		params, _ := o["params"].(map[string]any)
+		params, _ := o.inner("params")
 		p := fulloncache.Process{
-			Type: fulloncache.ProcessType(o.text("process_type")), Component: o.text("component"), ID: id,
-			Status: status, Message: o.text("message"), Params: make(map[string]string, len(params)),
+			Type: fulloncache.ProcessType(o.text("process_type")), Component: o.text("component"), ID: o.text("process_id"),
+			Status: fulloncache.ProcessStatus(o.text("status")), Message: o.text("message"), Params: make(map[string]string, len(params.fields)),
 		}
-		for name, v := range params {
+		for name, v := range params.fields {
 			p.Params[name] = fmt.Sprint(v)
 		}
-		return t.write(func() error {
-			h, err := t.m.to.Processes.Register(ctx, p)
-			if err == nil {
-				t.m.mirrored[id] = h
-			}
-			return err
-		})
+		shown := t.m.shown[e.key]
+		gone := time.Since(heard) > silence || p.Status == fulloncache.ProcessStopped
+		switch {
+		case gone && shown == nil:
+			return skip("it is not alive")
+		case gone:
+			delete(t.m.shown, e.key)
+			return shown.handle.Stop(ctx, p.Message)
+		case shown == nil:
+			return t.write(func() error {
+				h, err := t.m.to.Processes.Register(ctx, p)
+				if err == nil {
+					t.m.shown[e.key] = &shownProcess{h, p}
+				}
+				return err
+			})
+		case shown.told.Status == p.Status && shown.told.Message == p.Message && maps.Equal(shown.told.Params, p.Params):
+			return there
+		}
+		err = shown.handle.Update(ctx, p.Status, p.Message, p.Params)
+		if err == nil {
+			shown.told = p
+		}
+		return err
 	}())
+}
+
+// shownProcess is a process of the source that the target shows, and what it told last.
+type shownProcess struct {
+	handle *fulloncache.ProcessHandle
+	told   fulloncache.Process
 }
 
 // silence is after what time a process of the source counts as dead there.

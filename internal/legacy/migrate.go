@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fullon/fulloncache"
@@ -94,8 +95,11 @@ type Migration struct {
 
 	unchanged map[string]string // of lists, what they ended with when they were read last
 	wrote     map[fulloncache.Series]fulloncache.Bar
-	mirrored  map[string]*fulloncache.ProcessHandle
+	shown     map[string]*shownProcess // by the source's key
 	follows   bool
+
+	found []element           // of the run: the keys that are moved, and those of tickers
+	spelt map[string][]string // of the run, once it is asked for
 }
 
 // Open connects to the source. It returns an error if that is the target, in
@@ -104,7 +108,7 @@ func Open(ctx context.Context, to *fulloncache.Client, opt Options) (*Migration,
 	m := &Migration{
 		opt: opt, to: to,
 		unchanged: make(map[string]string), wrote: make(map[fulloncache.Series]fulloncache.Bar),
-		mirrored: make(map[string]*fulloncache.ProcessHandle),
+		shown: make(map[string]*shownProcess),
 	}
 	for _, name := range opt.Kinds {
 		if !slices.Contains(Kinds(), name) {
@@ -150,47 +154,78 @@ func apart(id string, others []fulloncache.NodeHealth) error {
 // Close ends the connection to the source, and tells that the processes that were
 // shown are shown no more.
 func (m *Migration) Close(ctx context.Context) (err error) {
-	for _, h := range m.mirrored {
-		err = errors.Join(err, h.Stop(ctx, "not shown any more: the migration has ended"))
+	for _, p := range m.shown {
+		err = errors.Join(err, p.handle.Stop(ctx, "not shown any more: the migration has ended"))
 	}
 	m.source.Close()
 	return err
 }
 
+// wanted reports whether a key is moved, or is needed to move others.
+func (m *Migration) wanted(key string) bool {
+	if strings.HasPrefix(key, tickers) {
+		return true
+	}
+	return slices.ContainsFunc(m.kinds, func(k kind) bool {
+		return slices.ContainsFunc(k.keys, func(k keyed) bool { return k.match(key) })
+	})
+}
+
+// job is a key that is moved.
+type job struct {
+	element
+	report *Report
+	move   func(ctx context.Context, t *tally, e element)
+}
+
 // Run moves everything once. Its reports are also of what was done before an error.
-func (m *Migration) Run(ctx context.Context) ([]Report, error) {
-	reports := make([]Report, len(m.kinds))
-	var total int64
-	keys := make([][]element, len(m.kinds))
+func (m *Migration) Run(ctx context.Context) (reports []Report, err error) {
+	reports = make([]Report, len(m.kinds))
 	for i, k := range m.kinds {
 		reports[i].Kind = k.name
-		for _, pattern := range k.patterns {
-			found, err := m.source.elements(ctx, pattern)
-			if err != nil {
-				return reports, fmt.Errorf("source: %w", err)
-			}
-			for _, e := range found {
-				total += e.size
-			}
-			keys[i] = append(keys[i], found...)
-		}
 	}
-	t := &tally{m: m, total: total}
+	if m.found, err = m.source.elements(ctx, m.wanted); err != nil {
+		return reports, fmt.Errorf("source: %w", err)
+	}
+	m.spelt = nil
+	t := &tally{m: m}
+	var jobs []job
 	for i, k := range m.kinds {
-		t.report = &reports[i]
-		for _, e := range keys[i] {
-			refused := t.report.Refused
-			k.move(ctx, t, e)
-			if t.fatal != nil || t.report.Refused > refused {
-				delete(m.unchanged, e.key) // what was left is tried again
-			}
-			if t.fatal != nil {
-				return reports, t.fatal
+		for _, keys := range k.keys {
+			for _, e := range m.found {
+				if keys.match(e.key) {
+					jobs = append(jobs, job{e, &reports[i], keys.move})
+					t.total += e.size
+				}
 			}
 		}
-		t.sort()
 	}
-	return reports, nil
+	for _, j := range jobs {
+		t.report = j.report
+		refused := t.report.Refused
+		j.move(ctx, t, j.element)
+		if t.fatal != nil || t.report.Refused > refused {
+			delete(m.unchanged, j.key) // what was left is tried again
+		}
+		if t.fatal != nil {
+			return reports, t.fatal
+		}
+	}
+	for i := range reports {
+		reports[i].sort()
+	}
+	return reports, m.forget(ctx)
+}
+
+// forget ends what is shown of processes of which the source has nothing any more.
+func (m *Migration) forget(ctx context.Context) (err error) {
+	for key, p := range m.shown {
+		if !slices.ContainsFunc(m.found, func(e element) bool { return e.key == key }) {
+			delete(m.shown, key)
+			err = errors.Join(err, p.handle.Stop(ctx, "the source does not know of it any more"))
+		}
+	}
+	return err
 }
 
 // Follow runs again and again, until ctx ends, and tells each time what was done and
@@ -287,8 +322,8 @@ func (t *tally) because(outcome, name, why string, n int) {
 }
 
 // sort puts the most frequent reasons first.
-func (t *tally) sort() {
-	slices.SortStableFunc(t.report.Reasons, func(a, b Reason) int { return b.Count - a.Count })
+func (r *Report) sort() {
+	slices.SortStableFunc(r.Reasons, func(a, b Reason) int { return b.Count - a.Count })
 }
 
 // write writes, unless the run is dry.

@@ -604,7 +604,8 @@ func TestFollow(t *testing.T) {
 	counts{2, 2, 0, 0}.of(t, first["ticks"])
 	counts{1, 1, 0, 0}.of(t, first["processes"])
 	second := <-rounds
-	counts{0, 0, 0, 0}.of(t, second["trades"]) // a list that has not changed is not read again
+	counts{0, 0, 0, 0}.of(t, second["trades"])    // a list that has not changed is not read again
+	counts{1, 0, 1, 0}.of(t, second["processes"]) // nor is what a process has told already told again
 	btc := fulloncache.Market{Exchange: "kraken", Symbol: "BTC/USD"}
 	series := fulloncache.Series{Market: btc, Timeframe: "1m"}
 	process := func() (fulloncache.Process, error) {
@@ -641,6 +642,20 @@ func TestFollow(t *testing.T) {
 		pr, err := process()
 		must(t, err)
 		return pr.Status == fulloncache.ProcessStopped, string(pr.Status)
+	})
+	p.process("ohlcv:kraken:6", "running", time.Now())
+	sixth := func() (fulloncache.ProcessStatus, error) {
+		pr, err := c.Processes.Get(testenv.Context(t), fulloncache.ProcessOHLCV, "ohlcv:kraken:6")
+		return pr.Status, err
+	}
+	testenv.Eventually(t, "one more process shows", func() (bool, string) {
+		status, err := sixth()
+		return err == nil && status == fulloncache.ProcessRunning, fmt.Sprint(status, err)
+	})
+	p.do("DEL", "process:data:ohlcv:kraken:6")
+	testenv.Eventually(t, "it is gone with its key", func() (bool, string) {
+		status, err := sixth()
+		return err == nil && status == fulloncache.ProcessStopped, fmt.Sprint(status, err)
 	})
 	if _, blocked, err := c.Bots.IsBlocked(testenv.Context(t), btc); err != nil || blocked {
 		t.Errorf("a lock was bridged: %t, %v", blocked, err)

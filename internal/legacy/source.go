@@ -61,15 +61,19 @@ type element struct {
 	size      int64
 }
 
-// elements are the keys of a pattern, in order.
-func (s source) elements(ctx context.Context, pattern string) (list []element, err error) {
+// elements are the keys that are wanted, in order.
+func (s source) elements(ctx context.Context, wanted func(key string) bool) (list []element, err error) {
 	var names []string
 	for cursor := uint64(0); ; {
-		page, err := s.Do(ctx, s.B().Scan().Cursor(cursor).Match(pattern).Count(1000).Build()).AsScanEntry()
+		page, err := s.Do(ctx, s.B().Scan().Cursor(cursor).Count(1000).Build()).AsScanEntry()
 		if err != nil {
 			return nil, asked(err)
 		}
-		names = append(names, page.Elements...)
+		for _, key := range page.Elements {
+			if wanted(key) {
+				names = append(names, key)
+			}
+		}
 		if cursor = page.Cursor; cursor == 0 {
 			break
 		}

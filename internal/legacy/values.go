@@ -13,24 +13,35 @@ import (
 	"github.com/fullon/fulloncache"
 )
 
-// object is a JSON object as Python writes it, numbers with all their digits.
-type object map[string]any
+// object is a JSON object as Python writes it, numbers with all their digits. It keeps
+// the first error of those who read numbers and times of it.
+type object struct {
+	fields map[string]any
+	err    error
+}
 
-func parse(text string) (o object, err error) {
+func parse(text string) (*object, error) {
+	o := &object{}
 	d := json.NewDecoder(strings.NewReader(text))
 	d.UseNumber()
-	if err := d.Decode(&o); err != nil {
-		return nil, fmt.Errorf("it is no JSON object: %w", err)
+	if err := d.Decode(&o.fields); err != nil {
+		return o, fmt.Errorf("it is no JSON object: %w", err)
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) || o == nil {
-		return nil, errors.New("it is no JSON object")
+	if _, err := d.Token(); !errors.Is(err, io.EOF) || o.fields == nil {
+		return o, errors.New("it is no JSON object")
 	}
 	return o, nil
 }
 
+// inner is a field that is an object itself.
+func (o *object) inner(name string) (*object, bool) {
+	fields, ok := o.fields[name].(map[string]any)
+	return &object{fields: fields}, ok
+}
+
 // text is a field as text; "" if it is not there, or null.
-func (o object) text(name string) string {
-	switch v := o[name].(type) {
+func (o *object) text(name string) string {
+	switch v := o.fields[name].(type) {
 	case string:
 		return v
 	case json.Number:
@@ -40,7 +51,7 @@ func (o object) text(name string) string {
 }
 
 // integer is a field that is a whole number; 0 if it is not there, or is a text.
-func (o object) integer(name string) int64 {
+func (o *object) integer(name string) int64 {
 	n, err := strconv.ParseInt(o.text(name), 10, 64)
 	if err != nil {
 		return 0
@@ -49,39 +60,50 @@ func (o object) integer(name string) int64 {
 }
 
 // flag is a field that is true or 1.
-func (o object) flag(name string) bool {
-	set, _ := o[name].(bool)
+func (o *object) flag(name string) bool {
+	set, _ := o.fields[name].(bool)
 	return set || o.text(name) == "1"
 }
 
-// decimals reads numbers, and keeps the first error.
-type decimals struct {
-	object
-	err error
-}
-
 // some is a number; not valid if there is none.
-func (d *decimals) some(name string) (n fulloncache.NullDecimal) {
-	if d.object[name] == nil {
+func (o *object) some(name string) (n fulloncache.NullDecimal) {
+	if o.fields[name] == nil {
 		return n
 	}
-	value, err := fulloncache.ParseDecimal(d.text(name))
-	if err != nil && d.err == nil {
-		d.err = fmt.Errorf("%s: %w", name, err)
+	value, err := fulloncache.ParseDecimal(o.text(name))
+	if err != nil && o.err == nil {
+		o.err = fmt.Errorf("%s: %w", name, err)
 	}
 	return fulloncache.NullDecimal{Decimal: value, Valid: err == nil}
 }
 
 // number is a number; 0 if there is none.
-func (d *decimals) number(name string) fulloncache.Decimal { return d.some(name).Decimal }
+func (o *object) number(name string) fulloncache.Decimal { return o.some(name).Decimal }
 
 // when is the time of a field.
-func (d *decimals) when(name string) time.Time {
-	t, err := readTime(d.text(name))
-	if err != nil && d.err == nil {
-		d.err = fmt.Errorf("%s: %w", name, err)
+func (o *object) when(name string) time.Time {
+	t, err := readTime(o.text(name))
+	if err != nil && o.err == nil {
+		o.err = fmt.Errorf("%s: %w", name, err)
 	}
 	return t
+}
+
+// offer is a price; not valid if there is none, which the source may write as 0.
+func (o *object) offer(name string) fulloncache.NullDecimal {
+	n := o.some(name)
+	n.Valid = n.Valid && !n.Decimal.IsZero()
+	return n
+}
+
+// first is the first of some fields that is there.
+func (o *object) first(names ...string) (n fulloncache.NullDecimal) {
+	for _, name := range names {
+		if n = o.some(name); n.Valid {
+			return n
+		}
+	}
+	return n
 }
 
 // layouts are how Python writes times; without a zone they are UTC.
