@@ -150,7 +150,7 @@ func DropOldest() PushOption { return PushOption{drop: true} }
 // trade is known by ExTradeID and, if it has one, ExOrderID: both sides of a trade
 // between two orders of one user have the same ExTradeID. In a user's list its
 // symbol counts too. All pushes to a list should name the same window, in whole
-// milliseconds.
+// milliseconds. Of ids of orders see [OrdersCache.PushOpenOrders].
 func Unique(window time.Duration) PushOption { return PushOption{window: window} }
 
 // pushOptions puts options together.

@@ -31,7 +31,6 @@ for a language model.`,
 			return topicsBelow(args), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			commands := guide{"commands", aboutCommands, commandReference(cmd.Root())}
 			switch {
 			case all && len(args) > 0:
 				return usageError{fmt.Errorf("--all prints all guides: leave %q out", strings.Join(args, " "))}
@@ -41,9 +40,9 @@ for a language model.`,
 						return err
 					}
 				}
-				return a.printGuide(commands)
+				return a.printGuide(commandsGuide(cmd))
 			case all:
-				_, err := fmt.Fprint(a.stdout, docs.Whole(), "\n", commands.Text)
+				_, err := fmt.Fprint(a.stdout, docs.Whole(), "\n", commandsGuide(cmd).Text)
 				return err
 			case len(args) == 0:
 				return table(a, []string{"TOPIC", "ABOUT"}, guides(), func(g guide) []string {
@@ -51,8 +50,8 @@ for a language model.`,
 				})
 			}
 			t := docs.Topic(strings.Join(args, "/"))
-			if string(t) == commands.Topic {
-				return a.printGuide(commands)
+			if t == commandsTopic {
+				return a.printGuide(commandsGuide(cmd))
 			}
 			if !slices.Contains(docs.Topics(), t) {
 				return usageError{fmt.Errorf("no guide %q: one of %s", strings.Join(args, " "), strings.Join(topicsBelow(args[:len(args)-1]), ", "))}
@@ -76,7 +75,7 @@ func guides() []guide {
 	for _, t := range docs.Topics() {
 		list = append(list, guide{Topic: string(t), About: t.About()})
 	}
-	return append(list, guide{Topic: "commands", About: aboutCommands})
+	return append(list, guide{Topic: commandsTopic, About: aboutCommands})
 }
 
 // topicsBelow lists what may follow the words.
@@ -92,7 +91,7 @@ func topicsBelow(words []string) []string {
 		}
 	}
 	if len(words) == 0 {
-		list = append(list, "commands")
+		list = append(list, commandsTopic)
 	}
 	return list
 }
@@ -118,7 +117,15 @@ func (a *app) printGuide(g guide) error {
 	return err
 }
 
-const aboutCommands = "Every command with its flags and examples, written by the program itself."
+// commandsTopic is the guide that no file holds.
+const (
+	commandsTopic = "commands"
+	aboutCommands = "Every command with its flags and examples, written by the program itself."
+)
+
+func commandsGuide(cmd *cobra.Command) guide {
+	return guide{commandsTopic, aboutCommands, commandReference(cmd.Root())}
+}
 
 // commandReference is the reference of all commands, as Markdown.
 func commandReference(root *cobra.Command) string {

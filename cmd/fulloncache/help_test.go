@@ -1,11 +1,17 @@
 package main
 
 import (
+	"context"
+	"fmt"
+	"io"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/fullon/fulloncache/internal/testenv"
 )
 
 // Every command has examples, and each of them is a call that the command takes.
@@ -93,12 +99,32 @@ func TestBenchCommand(t *testing.T) {
 	if works != 20 {
 		t.Errorf("%d lines", works)
 	}
-	if out, _ = s.call(0, "", "keys", "*"); strings.Contains(out, "bench") {
-		t.Errorf("it left keys: %s", out)
+	keys := func() (n int) {
+		list, err := testenv.Redis(t).Do(t, "KEYS", os.Getenv("CACHE_KEY_PREFIX")+"bench-*").AsStrSlice()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	if n := keys(); n != 0 {
+		t.Errorf("it left %d keys", n)
 	}
 	out, _ = s.call(0, "", "bench", "--duration", "1ms", "--callers", "1")
 	if strings.Count(out, "\n") != 11 || !strings.HasPrefix(out, "WORK") {
 		t.Errorf("got %s", out)
 	}
 	s.call(2, "", "bench", "--callers", "0")
+
+	// Interrupted, it deletes its keys too, and says once why it ended.
+	ctx, interrupt := context.WithCancel(s.ctx)
+	var errs strings.Builder
+	done := make(chan int, 1)
+	go func() {
+		done <- run(ctx, []string{"bench", "--duration", "1h"}, strings.NewReader(""), io.Discard, &errs)
+	}()
+	testenv.Eventually(t, "its keys are there", func() (bool, string) { n := keys(); return n > 0, fmt.Sprint(n) })
+	interrupt()
+	if code := <-done; code != 1 || strings.Count(errs.String(), "context canceled") != 1 || keys() != 0 {
+		t.Errorf("exit code %d, %d keys left: %s", code, keys(), &errs)
+	}
 }

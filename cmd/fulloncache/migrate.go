@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"charm.land/bubbles/v2/progress"
 	"github.com/spf13/cobra"
 
 	"github.com/fullon/fulloncache"
@@ -129,9 +128,9 @@ func parseAccounts(list []string) (map[string]fulloncache.Account, error) {
 
 // migrate moves, and reports also what was done before a failure or an interrupt.
 func (a *app) migrate(ctx context.Context, c *fulloncache.Client, opt legacy.Options, follow bool, every time.Duration) (err error) {
-	b := &bar{}
-	if terminal(a.stderr) && !follow {
-		b.w, b.model = a.stderr, progress.New(progress.WithWidth(50))
+	b := &bar{} // which draws nothing: what is followed has no end
+	if !follow {
+		b = newBar(a.stderr, nil)
 	}
 	opt.Progress = func(done, total int64) {
 		b.total = total
