@@ -64,6 +64,9 @@ deletes at the end, also when it is interrupted; the server is busy meanwhile.
 			err = errors.Join(err, cerr)
 		}()
 		list, err := benchAll(cmd.Context(), c, duration, callers)
+		if interrupted := cmd.Context().Err(); interrupted != nil {
+			err = interrupted // whatever it cut short
+		}
 		return errors.Join(err, table(a, []string{"WORK", "CALLERS", "P50", "P99", "MAX", "PER SECOND"}, list, func(m measured) []string {
 			return []string{m.Work, strconv.Itoa(m.Callers), m.P50.String(), m.P99.String(), m.Max.String(), strconv.FormatFloat(m.Rate, 'f', 0, 64)}
 		}))
