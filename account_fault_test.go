@@ -300,7 +300,7 @@ func TestFillsKilledBetweenComputingAndWriting(t *testing.T) {
 		// What it waits for is on its way once nothing arrives any more.
 		var last int64 = -1
 		testenv.Eventually(t, "a standstill", func() (bool, string) {
-			now := commandCounts(t, srv)["evalsha"]
+			now := srv.Counts(t)["evalsha"]
 			still := int64(now) == last
 			last = int64(now)
 			return still, fmt.Sprint(now)

@@ -18,26 +18,6 @@ import (
 	"github.com/fullon/fulloncache/internal/testenv"
 )
 
-// commandCounts is how often a server was sent each command, by clients and scripts.
-func commandCounts(t testing.TB, s *testenv.Server) map[string]int {
-	t.Helper()
-	info, err := s.Do(t, "INFO", "commandstats").ToString()
-	must(t, err)
-	counts := make(map[string]int)
-	for line := range strings.Lines(info) {
-		name, rest, ok := strings.Cut(strings.TrimPrefix(line, "cmdstat_"), ":calls=")
-		if !ok {
-			continue
-		}
-		var n int
-		if _, err := fmt.Sscanf(rest, "%d,", &n); err != nil {
-			t.Fatalf("%q: %v", line, err)
-		}
-		counts[name] = n
-	}
-	return counts
-}
-
 // P2: the predecessor pinged before each command. Here a Set is one command of
 // one round trip, a Get another, and nothing is sent before them.
 func TestOneCommandPerCall(t *testing.T) {
@@ -56,7 +36,7 @@ func TestOneCommandPerCall(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	got := commandCounts(t, srv)
+	got := srv.Counts(t)
 	if got["evalsha"] != n || got["eval"] != 0 {
 		t.Errorf("%d sets sent %d EVALSHA and %d EVAL", n, got["evalsha"], got["eval"])
 	}

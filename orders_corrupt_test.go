@@ -290,7 +290,7 @@ func TestOrderIsForgottenOnce(t *testing.T) {
 		n, err := srv.Do(t, "ZCARD", "orders:kraken").AsInt64()
 		return n == 0 && err == nil, ""
 	})
-	if n := commandCounts(t, srv)["zrem"]; n != 2+1 { // Save takes it out of the final ones
+	if n := srv.Counts(t)["zrem"]; n != 2+1 { // Save takes it out of the final ones
 		t.Errorf("it was taken out of the indexes with %d ZREM", n)
 	}
 }

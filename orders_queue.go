@@ -32,8 +32,8 @@ func WaitReplicas(n int) SubmitOption { return SubmitOption{replicas: n} }
 func UnderLease(token int64) SubmitOption { return SubmitOption{leased: true, token: token} }
 
 // Submit adds an order to the queue of its exchange, from which
-// [OrdersCache.Consume] takes it, in one atomic round trip. Its ID makes it the
-// same order: submitted again within [Config].OrderQueueWindow, it is not added
+// [OrdersCache.Consume] takes it, in one atomic round trip; submits at the same
+// time, without options, share one. Its ID makes it the same order: submitted again within [Config].OrderQueueWindow, it is not added
 // again, and that is no error. So whatever the error is, submitting again is safe.
 //
 // It returns [ErrInvalid], naming the field, for an order that
@@ -117,7 +117,12 @@ func (c *OrdersCache) submit(ctx context.Context, orders []*Order, how SubmitOpt
 	}
 	q, err := c.queue(market.Exchange)
 	var results []queue.Result
-	if err == nil {
+	switch {
+	case err != nil:
+	case len(messages) == 1:
+		results = make([]queue.Result, 1)
+		results[0], err = q.Submit(ctx, messages[0], demands)
+	default:
 		results, err = q.SubmitMany(ctx, messages, demands)
 	}
 	err = queueError(err)

@@ -602,7 +602,7 @@ func TestProcessUpdatesAreCoalesced(t *testing.T) {
 	took := time.Since(begun)
 	// One ahead of its time, then one per interval; reads are scripts, too, and have
 	// no HSET.
-	writes := commandCounts(t, srv)["hset"]
+	writes := srv.Counts(t)["hset"]
 	if most := 2 * (3 + int(took/(2*time.Second))); writes > most {
 		t.Errorf("%d updates in %s cost %d HSETs, want at most %d", n, took, writes, most)
 	}

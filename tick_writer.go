@@ -24,14 +24,10 @@ const (
 	// batchTicks is how many ticks one call of the script stores at most: it
 	// holds up everybody else meanwhile, some 4 µs a tick.
 	batchTicks = 500
-	// batchesAtOnce is how many calls of the script are under way for an exchange
-	// before ticks wait for the next: while the server works on one, the next is
-	// made.
-	batchesAtOnce = 2
 )
 
-// tickWriter writes the ticks of an exchange. Ticks that come while its calls are
-// under way share the next one: most of what a call costs, it costs once.
+// tickWriter writes the ticks of an exchange. Those that are set at the same time
+// share calls.
 type tickWriter struct {
 	c        *TickCache
 	exchange string
@@ -42,14 +38,8 @@ type tickWriter struct {
 	// When this process last said what need not be said with every tick: that the
 	// feed is alive, and that the exchange exists.
 	beaten, indexed time.Time
-	busy            int // calls under way
-	waiting         []*waitingTick
-}
 
-// waitingTick is a tick that shares a call.
-type waitingTick struct {
-	tick *Tick
-	done chan error // of capacity 1: nobody may be waiting any more
+	calls kv.Sharing[Tick, error]
 }
 
 func (c *TickCache) writer(exchange string) *tickWriter {
@@ -62,6 +52,7 @@ func (c *TickCache) writer(exchange string) *tickWriter {
 			symbols: c.keys.TickerSymbols(exchange), rev: c.keys.TickerRev(exchange), beat: c.keys.TickerBeat(exchange),
 			channel: c.keys.ExchangeChannel(exchange), beats: c.keys.BeatChannel(exchange),
 		}
+		w.calls.DB, w.calls.Most, w.calls.Send = c.kv, batchTicks, w.send
 		c.writers[exchange] = w
 	}
 	return w
@@ -69,65 +60,11 @@ func (c *TickCache) writer(exchange string) *tickWriter {
 
 // set stores a tick, alone or with others.
 func (w *tickWriter) set(ctx context.Context, tick *Tick) error {
-	w.mu.Lock()
-	if w.busy < batchesAtOnce {
-		w.busy++
-		w.mu.Unlock()
-		defer w.next()
-		var err error
-		w.send(ctx, []*Tick{tick}, func(_ int, result error) { err = result })
+	result, err := w.calls.Do(ctx, tick)
+	if err != nil {
 		return err
 	}
-	// A copy: the caller may be gone before the call is made.
-	own := *tick
-	me := &waitingTick{tick: &own, done: make(chan error, 1)}
-	w.waiting = append(w.waiting, me)
-	w.mu.Unlock()
-	select {
-	case err := <-me.done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// next gives up a call's turn, or passes it on to those that wait.
-func (w *tickWriter) next() {
-	w.mu.Lock()
-	idle := len(w.waiting) == 0
-	if idle {
-		w.busy--
-	}
-	w.mu.Unlock()
-	if idle {
-		return
-	}
-	if !w.c.kv.Background(w.sendWaiting) {
-		w.sendWaiting(context.Background()) // closed: the calls fail at once
-	}
-}
-
-// sendWaiting stores the ticks that wait, until none does. Its context may be
-// that of the client: once closed, it is the calls that say so.
-func (w *tickWriter) sendWaiting(ctx context.Context) {
-	ctx = context.WithoutCancel(ctx)
-	for {
-		w.mu.Lock()
-		batch := w.waiting[:min(batchTicks, len(w.waiting))]
-		w.waiting = w.waiting[len(batch):]
-		if len(batch) == 0 {
-			w.waiting = nil
-			w.busy--
-			w.mu.Unlock()
-			return
-		}
-		w.mu.Unlock()
-		ticks := make([]*Tick, len(batch))
-		for i, b := range batch {
-			ticks[i] = b.tick
-		}
-		w.send(ctx, ticks, func(i int, err error) { batch[i].done <- err })
-	}
+	return result
 }
 
 // send stores ticks in one call and tells the result of each.

@@ -56,15 +56,7 @@ func TestSetsShareACall(t *testing.T) {
 		must(t, u.Err)
 		seen[u.Update.Tick.Symbol] = true
 	}
-	stats, err := srv.Do(t, "INFO", "commandstats").ToString()
-	must(t, err)
-	var calls int
-	for line := range strings.Lines(stats) {
-		if n, err := fmt.Sscanf(line, "cmdstat_evalsha:calls=%d", &calls); n == 1 && err == nil {
-			break
-		}
-	}
-	if calls == 0 || calls > callers/4 {
+	if calls := srv.Counts(t)["evalsha"]; calls == 0 || calls > callers/4 {
 		t.Errorf("%d calls of the script for %d ticks", calls, callers)
 	}
 }

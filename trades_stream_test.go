@@ -174,7 +174,7 @@ func TestTradeStreamFault(t *testing.T) {
 	connected(1)
 	push(3, 4)
 	f.want(tradeOf(btc, 3), 3, 0)
-	testenv.Eventually(t, "a sign of life", func() (bool, string) { return commandCounts(t, srv)["get"] > 1, "" })
+	testenv.Eventually(t, "a sign of life", func() (bool, string) { return srv.Counts(t)["get"] > 1, "" })
 	proxy.Cut()
 	wantErr(t, f.next().err, fulloncache.ErrUnavailable)
 	before := seen.count(fulloncache.EventFeedConnected)

@@ -137,11 +137,11 @@ func TestWriteBetweenAnAnswerAndItsArrival(t *testing.T) {
 		},
 		"of another's load": func(t *testing.T, m *mode, srv *testenv.Server, key string) {
 			now, end := time.Now().UTC(), time.Now().UTC().Add(time.Minute)
-			reads := stat(t, srv, "hgetall")
+			reads := srv.Counts(t)["hgetall"]
 			m.do(t, "HSET", key, "x", "1", "", strings.Join([]string{
 				now.Format(stampFormat), end.Format(stampFormat), m.text(t, "GET", m.generation()), "present",
 			}, " "))
-			testenv.Eventually(t, "a read", func() (bool, string) { return stat(t, srv, "hgetall") != reads, "none" })
+			testenv.Eventually(t, "a read", func() (bool, string) { return srv.Counts(t)["hgetall"] != reads, "none" })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -180,16 +180,6 @@ func TestWriteBetweenAnAnswerAndItsArrival(t *testing.T) {
 			wantEntry(t, got.entry, got.err, things{"x": "2"})
 		})
 	}
-}
-
-// stat is how often a server was sent a command.
-func stat(t testing.TB, srv *testenv.Server, command string) string {
-	t.Helper()
-	info, err := srv.Do(t, "INFO", "commandstats").ToString()
-	must(t, err)
-	_, rest, _ := strings.Cut(info, "cmdstat_"+command+":calls=")
-	n, _, _ := strings.Cut(rest, ",")
-	return n
 }
 
 // A server that restarts with older data serves what was removed from it, unless

@@ -8,3 +8,10 @@ func (c *Client) SetLaneRest(d time.Duration) {
 	defer c.lane.mu.Unlock()
 	c.lane.rest = d
 }
+
+// Waiting returns how many callers wait for the next call.
+func (s *Sharing[T, R]) Waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.waiting)
+}

@@ -146,22 +146,6 @@ func list(t testing.TB, s *testenv.Server, key string) []string {
 	return all
 }
 
-// calls is how often a server was sent a command.
-func calls(t testing.TB, s *testenv.Server, command string) int {
-	t.Helper()
-	info, err := s.Do(t, "INFO", "commandstats").ToString()
-	must(t, err)
-	for line := range strings.Lines(info) {
-		if rest, ok := strings.CutPrefix(line, "cmdstat_"+command+":calls="); ok {
-			digits, _, _ := strings.Cut(rest, ",")
-			n, err := strconv.Atoi(digits)
-			must(t, err)
-			return n
-		}
-	}
-	return 0
-}
-
 func TestDoAndDoMultiReturnWhatTheServerSays(t *testing.T) {
 	t.Parallel()
 	ctx := testenv.Context(t)
@@ -321,22 +305,22 @@ func TestBatchOfAnIdempotentScriptIsSentAgainFromTheFirstLoss(t *testing.T) {
 	batch := []kv.ScriptCall{beat("a"), beat("b"), beat("a")}
 	for range 3 {
 		srv.Do(t, "SCRIPT", "FLUSH")
-		before := calls(t, srv, "eval")
+		before := srv.Counts(t)["eval"]
 		for i, r := range c.RunMulti(ctx, kv.TickBeat, batch) {
 			if r.Err != nil {
 				t.Fatalf("call %d: %v", i, r.Err)
 			}
 		}
-		if got := calls(t, srv, "eval") - before; got != 3 {
+		if got := srv.Counts(t)["eval"] - before; got != 3 {
 			t.Errorf("%d scripts sent again, want 3", got)
 		}
-		before = calls(t, srv, "eval")
+		before = srv.Counts(t)["eval"]
 		for i, r := range c.RunMulti(ctx, kv.TickBeat, batch) {
 			if r.Err != nil {
 				t.Fatalf("call %d: %v", i, r.Err)
 			}
 		}
-		if got := calls(t, srv, "eval") - before; got != 0 {
+		if got := srv.Counts(t)["eval"] - before; got != 0 {
 			t.Errorf("%d bodies sent of a script that the server has", got)
 		}
 	}

@@ -54,13 +54,13 @@ func TestNearAnswersWithoutTheServerUntilTheKeyChanges(t *testing.T) {
 	if v, hit, err := nearText(ctx, near, "k"); v != "v" || hit || err != nil {
 		t.Fatalf("first read: %q %t %v", v, hit, err)
 	}
-	before := calls(t, srv, "get")
+	before := srv.Counts(t)["get"]
 	for range 1000 {
 		if v, hit, err := nearText(ctx, near, "k"); v != "v" || !hit || err != nil {
 			t.Fatalf("later read: %q %t %v", v, hit, err)
 		}
 	}
-	if got := calls(t, srv, "get") - before; got != 0 {
+	if got := srv.Counts(t)["get"] - before; got != 0 {
 		t.Errorf("1000 hits asked the server %d times", got)
 	}
 	held(t, other, "k", "v")
@@ -76,8 +76,8 @@ func TestNearAnswersWithoutTheServerUntilTheKeyChanges(t *testing.T) {
 		_, _, err := nearText(ctx, near, "k")
 		return kv.IsNil(err), fmt.Sprint(err)
 	})
-	before = calls(t, srv, "get")
-	if _, hit, err := nearText(ctx, near, "k"); !kv.IsNil(err) || hit || calls(t, srv, "get") != before+1 {
+	before = srv.Counts(t)["get"]
+	if _, hit, err := nearText(ctx, near, "k"); !kv.IsNil(err) || hit || srv.Counts(t)["get"] != before+1 {
 		t.Errorf("absence is not kept: %t %v", hit, err)
 	}
 	if got := j.events(); len(got) != 0 {
@@ -117,11 +117,11 @@ func TestNearKeepsNoFailure(t *testing.T) {
 	}
 	srv.Do(t, "SET", "k", "x")
 	for range 3 {
-		before := calls(t, srv, "get")
+		before := srv.Counts(t)["get"]
 		if _, hit, err := number(); hit || !errors.Is(err, asked) {
 			t.Errorf("got %t %v", hit, err)
 		}
-		if got := calls(t, srv, "get") - before; got != 1 {
+		if got := srv.Counts(t)["get"] - before; got != 1 {
 			t.Errorf("asked %d times", got)
 		}
 	}
@@ -343,9 +343,9 @@ func TestNearServesNothingOlderThanItsLimit(t *testing.T) {
 			for end := time.Now().Add(3 * limit); time.Now().Before(end); {
 				held(t, near, "k", "old")
 			}
-			before := calls(t, srv, "get")
+			before := srv.Counts(t)["get"]
 			held(t, near, "k", "old")
-			if got := calls(t, srv, "get") - before; got != 0 {
+			if got := srv.Counts(t)["get"] - before; got != 0 {
 				t.Errorf("asked %d times while the server gave signs of life", got)
 			}
 			fault(t, srv, proxy)

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,13 +58,43 @@ const (
 	atOnce = 16
 )
 
-// Submit adds a message. Whatever the error, it may be submitted again.
+// Submit adds a message. Whatever the error, it may be submitted again. Messages
+// of which nothing is demanded share calls if they are submitted at the same time.
 func (q *Queue) Submit(ctx context.Context, m Message, d Demands) (Result, error) {
-	results, err := q.SubmitMany(ctx, []Message{m}, d)
-	if err != nil {
+	if d != (Demands{}) {
+		results, err := q.SubmitMany(ctx, []Message{m}, d)
+		if len(results) == 0 {
+			return Result{}, err
+		}
+		return results[0], cmp.Or(results[0].Err, err)
+	}
+	if err := q.check([]Message{m}, d); err != nil {
 		return Result{}, err
 	}
-	return results[0], results[0].Err
+	one, err := q.submitting.Do(ctx, &m)
+	return one.result, cmp.Or(err, one.err, one.result.Err)
+}
+
+// outcome is what a message is told that shared a call.
+type outcome struct {
+	result Result
+	err    error
+}
+
+// submitShared adds messages that share a call, and tells the result of each.
+func (q *Queue) submitShared(ctx context.Context, some []*Message, tell func(i int, one outcome)) {
+	messages := make([]Message, len(some))
+	for i, m := range some {
+		messages[i] = *m
+	}
+	results, err := q.submitAll(ctx, messages, Demands{})
+	for i := range messages {
+		one := outcome{err: err}
+		if err == nil {
+			one.result = results[i]
+		}
+		tell(i, one)
+	}
 }
 
 // SubmitMany adds messages, in order, and returns a result for each. With an
@@ -75,12 +106,7 @@ func (q *Queue) SubmitMany(ctx context.Context, messages []Message, d Demands) (
 	results := make([]Result, 0, len(messages))
 	var uncertain error
 	for some := range slices.Chunk(messages, atOnce*most) {
-		part, err := q.submitSome(ctx, some, d)
-		if errors.Is(err, errOtherUse) {
-			if err = q.use(ctx); err == nil {
-				part, err = q.submitSome(ctx, some, d)
-			}
-		}
+		part, err := q.submitAll(ctx, some, d)
 		if part == nil && err != nil {
 			return nil, err
 		}
@@ -90,6 +116,17 @@ func (q *Queue) SubmitMany(ctx context.Context, messages []Message, d Demands) (
 		}
 	}
 	return results, uncertain
+}
+
+// submitAll does what submitSome does, once it is said how the queue is used.
+func (q *Queue) submitAll(ctx context.Context, messages []Message, d Demands) ([]Result, error) {
+	results, err := q.submitSome(ctx, messages, d)
+	if errors.Is(err, errOtherUse) {
+		if err = q.use(ctx); err == nil {
+			results, err = q.submitSome(ctx, messages, d)
+		}
+	}
+	return results, err
 }
 
 // submitSome returns results, beside an UncertainError too.

@@ -43,6 +43,75 @@ func TestSubmittedTwiceIsDeliveredOnce(t *testing.T) {
 	})
 }
 
+// Most of what a submit costs, it costs once for all who share a call. Each is
+// told of its own message.
+func TestSubmitsShareACall(t *testing.T) {
+	t.Parallel()
+	srv := testenv.NewRedis(t)
+	s := newSuite(t, options(srv.Addr()))
+	s.opt.CallTimeout = 30 * time.Second
+	q := s.queue(connect(t, s.opt), queue.Options{Cap: 151})
+	s.submit(q, msg(0))
+	const callers = 200
+	results, errs := make([]queue.Result, callers), make([]error, callers)
+	srv.Freeze(t)
+	var wg, started sync.WaitGroup
+	for i := range callers {
+		started.Add(1)
+		wg.Go(func() {
+			started.Done()
+			n := i
+			if i < 25 {
+				n = 0 // known already
+			}
+			results[i], errs[i] = q.Submit(s.ctx, msg(n), queue.Demands{})
+		})
+	}
+	started.Wait()
+	srv.Thaw(t)
+	wg.Wait()
+	full := 0
+	for i := range callers {
+		switch {
+		case i < 25:
+			if errs[i] != nil || !results[i].Duplicate {
+				t.Errorf("caller %d: %+v, %v", i, results[i], errs[i])
+			}
+		case errors.Is(errs[i], queue.ErrFull):
+			full++
+		case errs[i] != nil || results[i].Duplicate:
+			t.Errorf("caller %d: %+v, %v", i, results[i], errs[i])
+		}
+	}
+	if full != 25 {
+		t.Errorf("%d of 175 were refused by a queue that had room for 150", full)
+	}
+	if calls := srv.Counts(t)["evalsha"]; calls == 0 || calls > callers/4 {
+		t.Errorf("%d calls of scripts for %d messages", calls, callers)
+	}
+}
+
+// Those who share a call share what becomes of it.
+func TestSubmitsShareAnError(t *testing.T) {
+	s, db := standalone(t)
+	q := s.queue(db, queue.Options{})
+	s.submit(q, msg(0)) // it is known how the queue is used
+	s.do(db, "DEL", s.keys.Stream())
+	s.do(db, "SET", s.keys.Stream(), "in the way")
+	var wg sync.WaitGroup
+	errs := make([]error, 20)
+	for i := range errs {
+		wg.Go(func() { _, errs[i] = q.Submit(s.ctx, msg(i+1), queue.Demands{}) })
+	}
+	wg.Wait()
+	for i, err := range errs {
+		var corrupt *queue.CorruptError
+		if !errors.As(err, &corrupt) || corrupt.Key != s.keys.Stream() {
+			t.Errorf("caller %d: %v", i, err)
+		}
+	}
+}
+
 func TestAfterItsWindowAnIdIsNew(t *testing.T) {
 	conformance(t, func(s *suite, db *kv.Client) {
 		q := s.queue(db, queue.Options{Window: 100 * time.Millisecond})

@@ -225,6 +225,28 @@ func (s *Server) Do(t testing.TB, words ...string) *rueidis.RedisMessage {
 	return &msg
 }
 
+// Counts is how often the server was sent each command, by clients and scripts.
+func (s *Server) Counts(t testing.TB) map[string]int {
+	t.Helper()
+	info, err := s.Do(t, "INFO", "commandstats").ToString()
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := make(map[string]int)
+	for line := range strings.Lines(info) {
+		name, rest, ok := strings.Cut(strings.TrimPrefix(line, "cmdstat_"), ":calls=")
+		if !ok {
+			continue
+		}
+		var n int
+		if _, err := fmt.Sscanf(rest, "%d,", &n); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		counts[name] = n
+	}
+	return counts
+}
+
 // Try is Do for commands that may fail.
 func (s *Server) Try(t testing.TB, words ...string) (rueidis.RedisMessage, error) {
 	t.Helper()
