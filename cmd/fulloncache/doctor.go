@@ -98,17 +98,20 @@ func (a *app) examine(ctx context.Context) (list []finding) {
 	return append(list, examineLatency(ctx, c), examineErrors(ctx, c))
 }
 
-// queuesIn counts the queues of orders and the lists of trades.
-func queuesIn(ctx context.Context, c *fulloncache.Client) (n int, err error) {
-	for _, pattern := range []string{"order_queue:*", "new_orders:*", "trades:*", "user_trades:*"} {
-		for _, err := range c.Base.Keys(ctx, pattern) {
+// queuesIn counts the queues of orders and the lists of trades, each once: what
+// lies beside one has its name and more.
+func queuesIn(ctx context.Context, c *fulloncache.Client) (int, error) {
+	found := make(map[string]struct{})
+	for kind, parts := range map[string]int{"order_queue": 2, "new_orders": 2, "trades": 3, "user_trades": 3} {
+		for key, err := range c.Base.Keys(ctx, kind+":*") {
 			if err != nil {
-				return n, err
+				return 0, err
 			}
-			n++
+			name := strings.Split(key, ":")
+			found[strings.Join(name[:min(parts, len(name))], ":")] = struct{}{}
 		}
 	}
-	return n, nil
+	return len(found), nil
 }
 
 // The doctor's limits.

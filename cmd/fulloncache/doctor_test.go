@@ -68,6 +68,13 @@ func TestDoctor(t *testing.T) {
 	}
 
 	srv := testenv.NewRedis(t)
+	t.Setenv("REDIS_URL", srv.URL())
+	s.call(0, "", "order", "submit", "kraken", "BTC/USD", "buy", "1", "--id", "o-1")
+	s.call(0, "", "order", "queue", "push", "spot", "7")
+	s.call(0, "", "trade", "push", "kraken", "BTC/USD", "buy", "0.5", "67123.4", "--id", "TX-1", "--unique", "1h")
+	if f := s.diagnose(1)["persistence"]; !strings.HasSuffix(f.Found, "queues in use: 3") {
+		t.Errorf("three queues, and what lies beside them: %+v", f)
+	}
 	srv.Do(t, "ACL", "SETUSER", "bot", "on", ">secret", "~*", "&*", "+@all", "-config", "-scan")
 	t.Setenv("REDIS_URL", "redis://bot:secret@"+srv.Addr())
 	if found := s.diagnose(0); found["persistence"].Status != warning || found["queues"].Status != warning {
