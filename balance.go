@@ -51,7 +51,7 @@ func (b *Balance) invalid() (name string, err error) {
 // encode writes the balance as Redis holds it: its currency and time stand beside
 // it.
 func (b *Balance) encode() string {
-	o := jsonObject{make([]byte, 0, 64)}
+	o := jsonObject{b: make([]byte, 0, 64)}
 	for _, n := range b.numbers() {
 		o.decimal(n.name, *n.value)
 	}

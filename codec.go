@@ -15,10 +15,13 @@ import (
 // encoding/json.
 
 // jsonObject appends members to a JSON object under way.
-type jsonObject struct{ b []byte }
+type jsonObject struct {
+	b     []byte
+	start int // where in b it begins
+}
 
 func (o *jsonObject) name(name string) {
-	if len(o.b) == 0 {
+	if len(o.b) == o.start {
 		o.b = append(o.b, '{')
 	} else {
 		o.b = append(o.b, ',')
@@ -65,7 +68,7 @@ func (o *jsonObject) decimal(name string, value NullDecimal) {
 // moment appends a time as formatTime writes it.
 func (o *jsonObject) moment(name string, t time.Time) {
 	o.name(name)
-	o.b = append(t.UTC().AppendFormat(append(o.b, '"'), timeFormat), '"')
+	o.b = append(appendTime(append(o.b, '"'), t), '"')
 }
 
 func (o *jsonObject) String() string { return string(append(o.b, '}')) }

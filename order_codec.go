@@ -101,7 +101,7 @@ func parseOrder(key string, fields map[string]string) (s storedOrder, err error)
 
 // encode writes the order as a queue holds it: a line of JSON.
 func (o *Order) encode() string {
-	j := jsonObject{make([]byte, 0, 384)}
+	j := jsonObject{b: make([]byte, 0, 384)}
 	for _, t := range o.texts() {
 		j.text(t.name, *t.value, false)
 	}

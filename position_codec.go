@@ -36,7 +36,7 @@ type positionsTold struct {
 
 // encode writes the position as Redis holds it, without the revision.
 func (p *Position) encode() string {
-	o := jsonObject{make([]byte, 0, 256)}
+	o := jsonObject{b: make([]byte, 0, 256)}
 	o.text("time", formatTime(p.Time), true)
 	o.whole("uid", p.UserID, true)
 	o.text("exchange", p.Exchange, true)
@@ -51,7 +51,7 @@ func (p *Position) encode() string {
 
 // encode writes it as Redis holds it, without the revision.
 func (w *positionsTold) encode() string {
-	o := jsonObject{make([]byte, 0, 128)}
+	o := jsonObject{b: make([]byte, 0, 128)}
 	o.text("time", formatTime(w.time), true)
 	o.whole("uid", w.UserID, true)
 	o.text("exchange", w.Exchange, true)

@@ -109,7 +109,7 @@ func (s Symbol) Equal(o Symbol) bool {
 
 // encode writes the symbol as Redis holds it.
 func (s Symbol) encode() string {
-	o := jsonObject{make([]byte, 0, 256)}
+	o := jsonObject{b: make([]byte, 0, 256)}
 	o.text("exchange", s.Exchange, true)
 	o.text("symbol", s.Symbol, true)
 	o.whole("symbol_id", s.ID, false)

@@ -425,3 +425,28 @@ func FuzzParseTick(f *testing.F) {
 		}
 	})
 }
+
+func TestTimesAreWrittenAsTheirFormatSays(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		when := time.Unix(rapid.Int64Range(-100_000_000_000, 300_000_000_000).Draw(t, "seconds"), rapid.Int64Range(0, 999_999_999).Draw(t, "ns")).
+			In(time.FixedZone("", rapid.IntRange(-12*3600, 14*3600).Draw(t, "zone")))
+		if got, want := formatTime(when), when.UTC().Format(timeFormat); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	})
+}
+
+func BenchmarkFormatTime(b *testing.B) {
+	when, buf := time.Unix(1_767_322_811, 620_000_000), make([]byte, 0, 64)
+	for b.Loop() {
+		buf = appendTime(buf[:0], when)
+	}
+}
+
+func BenchmarkFormatTimeByLayout(b *testing.B) {
+	when, buf := time.Unix(1_767_322_811, 620_000_000), make([]byte, 0, 64)
+	for b.Loop() {
+		buf = when.UTC().AppendFormat(buf[:0], timeFormat)
+	}
+}

@@ -116,7 +116,7 @@ func (w *tickWriter) call(ticks []*Tick) kv.ScriptCall {
 		channel := c.keys.TickerChannel(w.exchange, t.Symbol)
 		names = append(names, c.keys.ChannelKey(channel))
 
-		b := t.Time.UTC().AppendFormat(buf[:0], timeFormat)
+		b := appendTime(buf[:0], t.Time)
 		b = strconv.AppendInt(b, t.Time.UnixMicro(), 10)
 		numbers := len(b)
 		b = t.Price.append(b)

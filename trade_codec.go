@@ -9,9 +9,9 @@ import (
 // encode writes the trade as Redis holds it: a line of JSON.
 func (t *Trade) encode() string { return string(t.appendJSON(nil)) }
 
-// appendJSON is encode to the end of an empty buffer.
+// appendJSON is encode to the end of a buffer.
 func (t *Trade) appendJSON(b []byte) []byte {
-	o := jsonObject{b}
+	o := jsonObject{b, len(b)}
 	o.text("exchange", t.Exchange, true)
 	o.text("symbol", t.Symbol, true)
 	o.whole("trade_id", t.ID, false)
