@@ -79,7 +79,7 @@ func (m mutant) String() string { return fmt.Sprintf("%s:%d: %s", m.file, m.line
 
 func main() {
 	only := flag.String("run", "", "only scripts whose names match this regexp")
-	workers := flag.Int("workers", runtime.NumCPU(), "how many at once")
+	workers := flag.Int("workers", 2*runtime.NumCPU(), "how many at once; tests mostly wait")
 	limit := flag.Duration("timeout", time.Minute, "how long the tests of one mutant may take; who takes longer is dead")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -105,7 +105,17 @@ func mutateAll(ctx context.Context, only *regexp.Regexp, workers int, limit time
 		return err
 	}
 	// What the tests say of the scripts as they are must be: nothing.
+	tried := make(map[string]bool)
 	for _, file := range files(mutants) {
+		runs, err := runsOf(file)
+		if err != nil {
+			return err
+		}
+		which := fmt.Sprint(runs)
+		if tried[which] {
+			continue
+		}
+		tried[which] = true
 		if dead, out := try(ctx, dir, mutant{file: file}, 5*limit); dead {
 			return fmt.Errorf("the tests of %s fail without a change:\n%s", file, out)
 		}
@@ -292,7 +302,7 @@ func build(ctx context.Context, dir string, mutants []mutant) error {
 	}
 	built := make(map[string]bool)
 	for _, m := range mutants {
-		runs, err := runsOf(m)
+		runs, err := runsOf(m.file)
 		if err != nil {
 			return err
 		}
@@ -314,13 +324,13 @@ func binary(dir, pkg string) string {
 	return filepath.Join(dir, strings.ReplaceAll(pkg, "/", "-")+".test")
 }
 
-func runsOf(m mutant) ([]run, error) {
+func runsOf(file string) ([]run, error) {
 	for _, t := range tests {
-		if strings.HasPrefix(filepath.Base(m.file), t.prefix) {
+		if strings.HasPrefix(filepath.Base(file), t.prefix) {
 			return t.runs, nil
 		}
 	}
-	return nil, fmt.Errorf("nothing tells what tests %s", m.file)
+	return nil, fmt.Errorf("nothing tells what tests %s", file)
 }
 
 // try runs the tests with a mutant, or without a change if it has no text. It reports
@@ -339,13 +349,13 @@ func try(ctx context.Context, dir string, m mutant, limit time.Duration) (dead b
 			return true, []byte(err.Error())
 		}
 	}
-	runs, err := runsOf(m)
+	runs, err := runsOf(m.file)
 	if err != nil {
 		return true, []byte(err.Error())
 	}
 	for _, r := range runs {
 		bounded, cancel := context.WithTimeout(ctx, limit)
-		cmd := exec.CommandContext(bounded, binary(dir, r.pkg), "-test.failfast", "-test.run", r.tests+"/^standalone")
+		cmd := exec.CommandContext(bounded, binary(dir, r.pkg), "-test.failfast", "-test.parallel", "16", "-test.run", r.tests+"/^standalone")
 		cmd.Dir, cmd.Env = r.pkg, append(os.Environ(), "FULLON_CACHE_SCRIPTS="+own)
 		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 		cmd.WaitDelay = 5 * time.Second

@@ -64,7 +64,7 @@ func TestEveryScriptIsTested(t *testing.T) {
 	var texts []string
 	for _, m := range mutants {
 		texts = append(texts, m.String())
-		if _, err := runsOf(m); err != nil {
+		if _, err := runsOf(m.file); err != nil {
 			t.Error(err)
 		}
 	}
