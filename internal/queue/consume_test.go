@@ -772,6 +772,28 @@ func TestWhatIsSettledMeanwhileWasNotLost(t *testing.T) {
 	}
 }
 
+// What an operator has deleted from the stream is owned no more.
+func TestWhatWasDeletedIsNotRecovered(t *testing.T) {
+	t.Parallel()
+	s, db := standalone(t)
+	q := s.queue(db, queue.Options{})
+	s.submit(q, msg(1), msg(2))
+	s.do(db, "XGROUP CREATE", s.keys.Stream(), "consumers", "0")
+	s.json(db, "XREADGROUP GROUP consumers me STREAMS", s.keys.Stream(), ">")
+	first, err := db.Do(s.ctx, db.B().Xrange().Key(s.keys.Stream()).Start("-").End("+").Count(1).Build())
+	must(t, err)
+	entries, err := first.AsXRange()
+	must(t, err)
+	s.do(db, "XDEL", s.keys.Stream(), entries[0].ID)
+	lost, err := q.Recover(s.ctx, "me", "", func() {})
+	if must(t, err); !slices.Equal(lost, []string{"id-2"}) {
+		t.Errorf("%q were lost, want what is left", lost)
+	}
+	if st, err := q.Stats(s.ctx); err != nil || st.Pending != 1 {
+		t.Errorf("%+v, %v", st, err)
+	}
+}
+
 // An answer that is lost leaves it open whether the settling was done.
 func TestWhatMayHaveBeenSettledIsNoError(t *testing.T) {
 	t.Parallel()

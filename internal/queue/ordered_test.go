@@ -197,6 +197,14 @@ func (s *suite) holders(db *kv.Client) map[string]int {
 	return held
 }
 
+// noConsumers reports consumers that have a share in the partitions.
+func (s *suite) noConsumers(db *kv.Client) {
+	s.Helper()
+	if all := s.json(db, "HGETALL", s.keys.Leases()); strings.Contains(all, "consumer:") {
+		s.Errorf("consumers that have left have a share: %s", all)
+	}
+}
+
 func TestPartitionsAreShared(t *testing.T) {
 	conformance(t, func(s *suite, db *kv.Client) {
 		q := s.queue(db, queue.Options{Ordered: true})
@@ -221,6 +229,13 @@ func TestPartitionsAreShared(t *testing.T) {
 		}
 		first := s.consume(q, opt("a"), h)
 		await(map[string]int{"a": 16})
+		was := s.do(db, "HGET", s.keys.Leases(), "7")
+		testenv.Eventually(s, "a renewal", func() (bool, string) {
+			is := s.do(db, "HGET", s.keys.Leases(), "7")
+			// The same token, until later: "token until kind consumer".
+			a, b := strings.Fields(was), strings.Fields(is)
+			return len(a) == 4 && len(b) == 4 && a[0] == b[0] && a[1] < b[1] && a[3] == b[3], was + " became " + is
+		})
 		list := keyed(300, 40)
 		s.submit(q, list[:100]...)
 		second := s.consume(q, opt("b"), h)
@@ -242,6 +257,7 @@ func TestPartitionsAreShared(t *testing.T) {
 		if held := s.holders(db); len(held) != 0 {
 			s.Errorf("held after all have left: %v", held)
 		}
+		s.noConsumers(db)
 		inOrder(s, got.all())
 		if len(got.all()) != 300 {
 			s.Errorf("%d deliveries", len(got.all()))
@@ -369,7 +385,10 @@ func TestTokensNeverGoBack(t *testing.T) {
 			}
 			token, err := strconv.ParseInt(text, 10, 64)
 			must(s, err)
-			if i == 4 {
+			switch i {
+			case 2:
+				last = 9007199254740000
+			case 4:
 				last = 0 // what was there is no token
 			}
 			if token <= last || token < time.Now().Add(-time.Minute).UnixMicro() {
@@ -378,6 +397,7 @@ func TestTokensNeverGoBack(t *testing.T) {
 			last = token
 			s.empty(q)
 			must(s, stop())
+			s.noConsumers(db)
 		}
 	})
 }
@@ -694,6 +714,33 @@ func TestTheGreatestIdsAreReadOnFrom(t *testing.T) {
 // A server that comes back with older data, as after a failover, has forgotten
 // acknowledgements: what is pending again is handled again, in order, although
 // its consumer was never away.
+// What an operator has deleted from a partition, though its holder before was given
+// it, holds up nothing.
+func TestWhatWasDeletedHoldsUpNothing(t *testing.T) {
+	t.Parallel()
+	s, db := standalone(t)
+	q := s.queue(db, queue.Options{Ordered: true})
+	list := keyed(3, 1)
+	s.submit(q, list...)
+	stream := s.keys.Partition(queue.PartitionOf(list[0].Key))
+	s.do(db, "XGROUP CREATE", stream, "consumers", "0")
+	s.json(db, "XREADGROUP GROUP consumers holder COUNT 2 STREAMS", stream, ">")
+	first, err := db.Do(s.ctx, db.B().Xrange().Key(stream).Start("-").End("+").Count(1).Build())
+	must(t, err)
+	entries, err := first.AsXRange()
+	must(t, err)
+	s.do(db, "XDEL", stream, entries[0].ID)
+	var got record
+	s.consume(q, queue.ConsumeOptions{}, func(_ context.Context, d *queue.Delivery) error {
+		got.add(d.ID)
+		return nil
+	})
+	if all := got.await(t, 2); !slices.Equal(all, []string{list[1].ID, list[2].ID}) {
+		t.Errorf("%q", all)
+	}
+	s.empty(q)
+}
+
 func TestForgottenAcknowledgementsAreNoticed(t *testing.T) {
 	t.Parallel()
 	for _, m := range modes[:2] {
