@@ -794,6 +794,68 @@ func TestWhatWasDeletedIsNotRecovered(t *testing.T) {
 	}
 }
 
+// Whatever is asked for a delivery that is another's by now leaves it alone.
+func TestSettlingWhatIsAnothersDoesNothing(t *testing.T) {
+	conformance(t, func(s *suite, db *kv.Client) {
+		q := s.queue(db, queue.Options{})
+		s.submit(q, msg(1))
+		s.do(db, "XGROUP CREATE", s.keys.Stream(), "consumers", "0")
+		s.json(db, "XREADGROUP GROUP consumers other STREAMS", s.keys.Stream(), ">")
+		s.do(db, "HSET", s.keys.Leases(), "5", "7 0 clean me")
+		all, err := db.Do(s.ctx, db.B().Xrange().Key(s.keys.Stream()).Start("-").End("+").Build())
+		must(s, err)
+		entries, err := all.AsXRange()
+		must(s, err)
+		id := entries[0].ID
+		for _, op := range [][]string{
+			{"N", id, "1", "1000000", "5", "why"}, {"N", id, "1", "1000000", "1", "why"}, {"R", id, "why"}, {"E", id}, {"H", id, "1"},
+			{"B", id, "1", "5", "why"}, {"B", id, "1", "1", "why"}, {"B", id, "0", "5", "why"},
+		} {
+			for _, part := range [][2]string{{"", ""}, {"5", "7"}} { // as a consumer of its own, and as the holder of a partition
+				answer, err := db.Run(s.ctx, kv.QueueSettle, []string{s.keys.Stream(), s.keys.Delayed(), s.keys.Dead(), s.keys.Leases()},
+					append([]string{"consumers", "me", part[0], part[1], "10"}, op...))
+				must(s, err)
+				if got, err := answer.AsIntSlice(); err != nil || !slices.Equal(got, []int64{0, 0}) {
+					s.Errorf("%q, partition %q: %v, %v", op, part[0], got, err)
+				}
+			}
+		}
+		st, err := q.Stats(s.ctx)
+		must(s, err)
+		owned := s.json(db, "XPENDING", s.keys.Stream(), "consumers", "-", "+", "10", "other")
+		if st.Pending != 1 || st.Delayed != 0 || st.Dead != 0 || st.Length != 1 || !strings.Contains(owned, id) {
+			s.Errorf("%+v, pending %s", st, owned)
+		}
+	})
+}
+
+// A crash whose counting got no answer is counted once, also if that makes it the
+// last delivery there may be.
+func TestACrashIsCountedOnce(t *testing.T) {
+	conformance(t, func(s *suite, db *kv.Client) {
+		q := s.queue(db, queue.Options{})
+		s.submit(q, msg(1))
+		s.do(db, "XGROUP CREATE", s.keys.Stream(), "consumers", "0")
+		s.json(db, "XREADGROUP GROUP consumers me STREAMS", s.keys.Stream(), ">")
+		s.do(db, "HSET", s.keys.Leases(), "5", "7 0 clean me")
+		all, err := db.Do(s.ctx, db.B().Xrange().Key(s.keys.Stream()).Start("-").End("+").Build())
+		must(s, err)
+		entries, err := all.AsXRange()
+		must(s, err)
+		for range 2 {
+			answer, err := db.Run(s.ctx, kv.QueueSettle, []string{s.keys.Stream(), s.keys.Delayed(), s.keys.Dead(), s.keys.Leases()},
+				[]string{"consumers", "me", "5", "7", "10", "B", entries[0].ID, "1", "2", "why"})
+			must(s, err)
+			if got, err := answer.AsIntSlice(); err != nil || !slices.Equal(got, []int64{0, 1}) {
+				s.Errorf("%v, %v", got, err)
+			}
+		}
+		if st, err := q.Stats(s.ctx); err != nil || st.Pending != 1 || st.Dead != 0 {
+			s.Errorf("%+v, %v", st, err)
+		}
+	})
+}
+
 // An answer that is lost leaves it open whether the settling was done.
 func TestWhatMayHaveBeenSettledIsNoError(t *testing.T) {
 	t.Parallel()
