@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -119,6 +120,15 @@ func TestAfterItsWindowAnIdIsNew(t *testing.T) {
 		if _, err := long.Submit(s.ctx, msg(9), queue.Demands{}); err != nil {
 			s.Fatal(err)
 		}
+		// The ids outlive the longest window, and not by much.
+		lasts := func() {
+			s.Helper()
+			ms, err := strconv.Atoi(s.do(db, "PTTL", s.keys.Seen()))
+			if left := time.Duration(ms) * time.Millisecond; err != nil || left < 59*time.Minute || left > 70*time.Minute {
+				s.Errorf("the ids last %s, %v", left, err)
+			}
+		}
+		lasts()
 		for i := range 3 {
 			testenv.Eventually(s, "a new one", func() (bool, string) {
 				r, err := q.Submit(s.ctx, msg(1), queue.Demands{})
@@ -126,6 +136,7 @@ func TestAfterItsWindowAnIdIsNew(t *testing.T) {
 				return !r.Duplicate, fmt.Sprint(i)
 			})
 		}
+		lasts()
 		// Others' ids are forgotten too, a few at a time; those of a longer window are not.
 		s.submit(q, msg(2), msg(3))
 		testenv.Eventually(s, "few ids", func() (bool, string) {
