@@ -51,12 +51,10 @@ local displace
 if ARGV[4] ~= '' then
   -- @include bury
 
-  -- older tells the order of two stream ids, far enough for finding the oldest.
+  -- older tells the order of ids of two streams, which know the millisecond alone:
+  -- each stream numbers what came within one by itself.
   local function older(a, b)
-    local a1, a2 = a:match('^(%d+)-(%d+)$')
-    local b1, b2 = b:match('^(%d+)-(%d+)$')
-    a1, b1 = tonumber(a1), tonumber(b1)
-    return a1 < b1 or a1 == b1 and tonumber(a2) < tonumber(b2)
+    return tonumber(a:match('^%d+')) < tonumber(b:match('^%d+'))
   end
 
   local dead_cap, consumers = ARGV[4]:match('^(%d+) (.*)$')
