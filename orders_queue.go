@@ -33,8 +33,9 @@ func UnderLease(token int64) SubmitOption { return SubmitOption{leased: true, to
 
 // Submit adds an order to the queue of its exchange, from which
 // [OrdersCache.Consume] takes it, in one atomic round trip; submits at the same
-// time, without options, share one. Its ID makes it the same order: submitted again within [Config].OrderQueueWindow, it is not added
-// again, and that is no error. So whatever the error is, submitting again is safe.
+// time, without options, share one. Its ID makes it the same order: submitted again
+// within [Config].OrderQueueWindow, it is not added again, and that is no error. So
+// whatever the error is, submitting again is safe.
 //
 // It returns [ErrInvalid], naming the field, for an order that
 // [Order.Validate] refuses; [ErrQueueFull] if the queue holds
