@@ -118,12 +118,7 @@ func (c *OrdersCache) submit(ctx context.Context, orders []*Order, how SubmitOpt
 	}
 	q, err := c.queue(market.Exchange)
 	var results []queue.Result
-	switch {
-	case err != nil:
-	case len(messages) == 1:
-		results = make([]queue.Result, 1)
-		results[0], err = q.Submit(ctx, messages[0], demands)
-	default:
+	if err == nil {
 		results, err = q.SubmitMany(ctx, messages, demands)
 	}
 	err = queueError(err)

@@ -58,21 +58,42 @@ const (
 	atOnce = 16
 )
 
-// Submit adds a message. Whatever the error, it may be submitted again. Messages
-// of which nothing is demanded share calls if they are submitted at the same time.
+// Submit adds a message. Whatever the error, it may be submitted again.
 func (q *Queue) Submit(ctx context.Context, m Message, d Demands) (Result, error) {
-	if d != (Demands{}) {
-		results, err := q.SubmitMany(ctx, []Message{m}, d)
-		if len(results) == 0 {
-			return Result{}, err
-		}
-		return results[0], cmp.Or(results[0].Err, err)
-	}
-	if err := q.check([]Message{m}, d); err != nil {
+	results, err := q.SubmitMany(ctx, []Message{m}, d)
+	if err != nil {
 		return Result{}, err
 	}
-	one, err := q.submitting.Do(ctx, &m)
-	return one.result, cmp.Or(err, one.err, one.result.Err)
+	return results[0], results[0].Err
+}
+
+// SubmitMany adds messages, in order, and returns a result for each. With an
+// error, some may have been added; all may be submitted again. Single messages of
+// which nothing is demanded share calls if they are submitted at the same time.
+func (q *Queue) SubmitMany(ctx context.Context, messages []Message, d Demands) ([]Result, error) {
+	if err := q.check(messages, d); err != nil {
+		return nil, err
+	}
+	if len(messages) == 1 && d == (Demands{}) {
+		one, err := q.submitting.Do(ctx, &messages[0])
+		if err = cmp.Or(err, one.err); err != nil {
+			return nil, err
+		}
+		return []Result{one.result}, nil
+	}
+	results := make([]Result, 0, len(messages))
+	var uncertain error
+	for some := range slices.Chunk(messages, atOnce*most) {
+		part, err := q.submitAll(ctx, some, d)
+		if part == nil && err != nil {
+			return nil, err
+		}
+		results = append(results, part...)
+		if err != nil {
+			uncertain = err
+		}
+	}
+	return results, uncertain
 }
 
 // outcome is what a message is told that shared a call.
@@ -95,27 +116,6 @@ func (q *Queue) submitShared(ctx context.Context, some []*Message, tell func(i i
 		}
 		tell(i, one)
 	}
-}
-
-// SubmitMany adds messages, in order, and returns a result for each. With an
-// error, some may have been added; all may be submitted again.
-func (q *Queue) SubmitMany(ctx context.Context, messages []Message, d Demands) ([]Result, error) {
-	if err := q.check(messages, d); err != nil {
-		return nil, err
-	}
-	results := make([]Result, 0, len(messages))
-	var uncertain error
-	for some := range slices.Chunk(messages, atOnce*most) {
-		part, err := q.submitAll(ctx, some, d)
-		if part == nil && err != nil {
-			return nil, err
-		}
-		results = append(results, part...)
-		if err != nil {
-			uncertain = err
-		}
-	}
-	return results, uncertain
 }
 
 // submitAll does what submitSome does, once it is said how the queue is used.

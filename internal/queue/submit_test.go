@@ -92,6 +92,27 @@ func TestSubmitsShareACall(t *testing.T) {
 	}
 }
 
+// Those who share the first call say how the queue is used, and are all added.
+func TestTheFirstSubmitsShareACall(t *testing.T) {
+	conformance(t, func(s *suite, db *kv.Client) {
+		q := s.queue(db, queue.Options{})
+		var wg sync.WaitGroup
+		results, errs := make([]queue.Result, 20), make([]error, 20)
+		for i := range errs {
+			wg.Go(func() { results[i], errs[i] = q.Submit(s.ctx, msg(i), queue.Demands{}) })
+		}
+		wg.Wait()
+		for i, err := range errs {
+			if err != nil || results[i].Duplicate {
+				s.Errorf("caller %d: %+v, %v", i, results[i], err)
+			}
+		}
+		if st, err := q.Stats(s.ctx); err != nil || st.Length != 20 {
+			s.Errorf("%+v, %v", st, err)
+		}
+	})
+}
+
 // Those who share a call share what becomes of it.
 func TestSubmitsShareAnError(t *testing.T) {
 	s, db := standalone(t)
