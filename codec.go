@@ -94,6 +94,17 @@ func appendJSONString(b []byte, s string) []byte {
 	return append(append(b, s[plain:]...), '"')
 }
 
+// appendParts appends the parts of a text, each up to one of the ends. They are made
+// as one string: many arguments then cost one allocation.
+func appendParts(args []string, text []byte, ends []int) []string {
+	whole, from := string(text), 0
+	for _, end := range ends {
+		args = append(args, whole[from:end])
+		from = end
+	}
+	return args
+}
+
 // jsonReader takes members off a JSON object as jsonObject writes it: in the same
 // order, without white space and escapes. What is not of that form it leaves to
 // encoding/json: it marks it as odd.

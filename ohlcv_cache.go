@@ -225,8 +225,7 @@ func (s *barSeries) sorted(bars []Bar) (order []int, errs []error) {
 	return order, errs
 }
 
-// appendCall builds the arguments of the script bars_append. All bars are one text,
-// of which the arguments are parts.
+// appendCall builds the arguments of the script bars_append.
 func (c *OHLCVCache) appendCall(s *barSeries, bars []Bar, part []int, keep string) kv.ScriptCall {
 	names := append([]string{s.key, s.index, c.keys.BarRev(s.Exchange)}, c.exchanges.keys()...)
 	args := make([]string, 0, 9+len(part))
@@ -237,12 +236,7 @@ func (c *OHLCVCache) appendCall(s *barSeries, bars []Bar, part []int, keep strin
 		lines = bars[at].append(lines)
 		ends[i] = len(lines)
 	}
-	text, begins := string(lines), 0
-	for _, end := range ends {
-		args = append(args, text[begins:end])
-		begins = end
-	}
-	return kv.ScriptCall{Keys: names, Args: args}
+	return kv.ScriptCall{Keys: names, Args: appendParts(args, lines, ends)}
 }
 
 // appendResult reads what the script bars_append returned of some bars.

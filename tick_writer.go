@@ -1,6 +1,7 @@
 package fulloncache
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"sync"
@@ -61,10 +62,7 @@ func (c *TickCache) writer(exchange string) *tickWriter {
 // set stores a tick, alone or with others.
 func (w *tickWriter) set(ctx context.Context, tick *Tick) error {
 	result, err := w.calls.Do(ctx, tick)
-	if err != nil {
-		return err
-	}
-	return result
+	return cmp.Or(err, result)
 }
 
 // send stores ticks in one call and tells the result of each.

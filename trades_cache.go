@@ -345,18 +345,12 @@ func (c *TradesCache) pushScript(call pushCall, trades []Trade, how PushOption) 
 			args = append(args, l.memberOf(&trades[i]))
 		}
 	}
-	// All text is one piece, of which the arguments are parts.
 	lines, ends := make([]byte, 0, 320*len(call.trades)), make([]int, len(call.trades))
 	for n, i := range call.trades {
 		lines = trades[i].appendJSON(lines)
 		ends[n] = len(lines)
 	}
-	text, from := string(lines), 0
-	for _, end := range ends {
-		args = append(args, text[from:end])
-		from = end
-	}
-	return kv.ScriptCall{Keys: names, Args: args}
+	return kv.ScriptCall{Keys: names, Args: appendParts(args, lines, ends)}
 }
 
 // pushResult reads what the script trades_push returned.
