@@ -754,17 +754,12 @@ func TestWhatIsSettledMeanwhileWasNotLost(t *testing.T) {
 	db, proxy := connect(t, options(srv.Addr())), testenv.NewProxy(t, srv.Addr())
 	far := s.queue(connect(t, options(proxy.Addr())), queue.Options{})
 	s.submit(far, msg(1), msg(2))
-	s.do(db, "XGROUP CREATE", s.keys.Stream(), "consumers", "0")
-	s.json(db, "XREADGROUP GROUP consumers me STREAMS", s.keys.Stream(), ">")
-	first, err := db.Do(s.ctx, db.B().Xrange().Key(s.keys.Stream()).Start("-").End("+").Count(1).Build())
-	must(t, err)
-	entries, err := first.AsXRange()
-	must(t, err)
+	entries := s.given(db, s.keys.Stream(), "me", 2)
 	proxy.Slow(300 * time.Millisecond)
-	lost, err := far.Recover(s.ctx, "me", entries[0].ID, func() {
+	lost, err := far.Recover(s.ctx, "me", entries[0], func() {
 		testenv.Eventually(t, "it was asked", func() (bool, string) {
-			asked := fmt.Sprint(srv.Do(t, "INFO", "commandstats"))
-			return strings.Contains(asked, "cmdstat_xpending:"), asked
+			asked := srv.Counts(t)
+			return asked["xpending"] > 0, fmt.Sprint(asked)
 		})
 	})
 	if must(t, err); !slices.Equal(lost, []string{"id-2"}) {
@@ -778,13 +773,8 @@ func TestWhatWasDeletedIsNotRecovered(t *testing.T) {
 	s, db := standalone(t)
 	q := s.queue(db, queue.Options{})
 	s.submit(q, msg(1), msg(2))
-	s.do(db, "XGROUP CREATE", s.keys.Stream(), "consumers", "0")
-	s.json(db, "XREADGROUP GROUP consumers me STREAMS", s.keys.Stream(), ">")
-	first, err := db.Do(s.ctx, db.B().Xrange().Key(s.keys.Stream()).Start("-").End("+").Count(1).Build())
-	must(t, err)
-	entries, err := first.AsXRange()
-	must(t, err)
-	s.do(db, "XDEL", s.keys.Stream(), entries[0].ID)
+	entries := s.given(db, s.keys.Stream(), "me", 2)
+	s.do(db, "XDEL", s.keys.Stream(), entries[0])
 	lost, err := q.Recover(s.ctx, "me", "", func() {})
 	if must(t, err); !slices.Equal(lost, []string{"id-2"}) {
 		t.Errorf("%q were lost, want what is left", lost)
@@ -794,29 +784,31 @@ func TestWhatWasDeletedIsNotRecovered(t *testing.T) {
 	}
 }
 
+// settle asks for one operation as the consumer "me", or as the holder of a partition.
+func (s *suite) settle(db *kv.Client, partition, token string, op ...string) []int64 {
+	s.Helper()
+	answer, err := db.Run(s.ctx, kv.QueueSettle, []string{s.keys.Stream(), s.keys.Delayed(), s.keys.Dead(), s.keys.Leases()},
+		append([]string{"consumers", "me", partition, token, "10"}, op...))
+	must(s, err)
+	got, err := answer.AsIntSlice()
+	must(s, err)
+	return got
+}
+
 // Whatever is asked for a delivery that is another's by now leaves it alone.
 func TestSettlingWhatIsAnothersDoesNothing(t *testing.T) {
 	conformance(t, func(s *suite, db *kv.Client) {
 		q := s.queue(db, queue.Options{})
 		s.submit(q, msg(1))
-		s.do(db, "XGROUP CREATE", s.keys.Stream(), "consumers", "0")
-		s.json(db, "XREADGROUP GROUP consumers other STREAMS", s.keys.Stream(), ">")
+		id := s.given(db, s.keys.Stream(), "other", 1)[0]
 		s.do(db, "HSET", s.keys.Leases(), "5", "7 0 clean me")
-		all, err := db.Do(s.ctx, db.B().Xrange().Key(s.keys.Stream()).Start("-").End("+").Build())
-		must(s, err)
-		entries, err := all.AsXRange()
-		must(s, err)
-		id := entries[0].ID
 		for _, op := range [][]string{
 			{"N", id, "1", "1000000", "5", "why"}, {"N", id, "1", "1000000", "1", "why"}, {"R", id, "why"}, {"E", id}, {"H", id, "1"},
 			{"B", id, "1", "5", "why"}, {"B", id, "1", "1", "why"}, {"B", id, "0", "5", "why"},
 		} {
 			for _, part := range [][2]string{{"", ""}, {"5", "7"}} { // as a consumer of its own, and as the holder of a partition
-				answer, err := db.Run(s.ctx, kv.QueueSettle, []string{s.keys.Stream(), s.keys.Delayed(), s.keys.Dead(), s.keys.Leases()},
-					append([]string{"consumers", "me", part[0], part[1], "10"}, op...))
-				must(s, err)
-				if got, err := answer.AsIntSlice(); err != nil || !slices.Equal(got, []int64{0, 0}) {
-					s.Errorf("%q, partition %q: %v, %v", op, part[0], got, err)
+				if got := s.settle(db, part[0], part[1], op...); !slices.Equal(got, []int64{0, 0}) {
+					s.Errorf("%q, partition %q: %v", op, part[0], got)
 				}
 			}
 		}
@@ -835,19 +827,11 @@ func TestACrashIsCountedOnce(t *testing.T) {
 	conformance(t, func(s *suite, db *kv.Client) {
 		q := s.queue(db, queue.Options{})
 		s.submit(q, msg(1))
-		s.do(db, "XGROUP CREATE", s.keys.Stream(), "consumers", "0")
-		s.json(db, "XREADGROUP GROUP consumers me STREAMS", s.keys.Stream(), ">")
+		id := s.given(db, s.keys.Stream(), "me", 1)[0]
 		s.do(db, "HSET", s.keys.Leases(), "5", "7 0 clean me")
-		all, err := db.Do(s.ctx, db.B().Xrange().Key(s.keys.Stream()).Start("-").End("+").Build())
-		must(s, err)
-		entries, err := all.AsXRange()
-		must(s, err)
 		for range 2 {
-			answer, err := db.Run(s.ctx, kv.QueueSettle, []string{s.keys.Stream(), s.keys.Delayed(), s.keys.Dead(), s.keys.Leases()},
-				[]string{"consumers", "me", "5", "7", "10", "B", entries[0].ID, "1", "2", "why"})
-			must(s, err)
-			if got, err := answer.AsIntSlice(); err != nil || !slices.Equal(got, []int64{0, 1}) {
-				s.Errorf("%v, %v", got, err)
+			if got := s.settle(db, "5", "7", "B", id, "1", "2", "why"); !slices.Equal(got, []int64{0, 1}) {
+				s.Errorf("%v", got)
 			}
 		}
 		if st, err := q.Stats(s.ctx); err != nil || st.Pending != 1 || st.Dead != 0 {

@@ -159,6 +159,22 @@ func (s *suite) json(db *kv.Client, words ...string) string {
 	return msg.String()
 }
 
+// given makes the group of a stream, and gives the oldest n entries to one of its
+// consumers. It returns their ids.
+func (s *suite) given(db *kv.Client, stream, consumer string, n int64) []string {
+	s.Helper()
+	s.do(db, "XGROUP CREATE", stream, "consumers", "0")
+	m, err := db.Do(s.ctx, db.B().Xreadgroup().Group("consumers", consumer).Count(n).Streams().Key(stream).Id(">").Build())
+	must(s, err)
+	streams, err := m.AsXRead()
+	must(s, err)
+	var ids []string
+	for _, e := range streams[stream] {
+		ids = append(ids, e.ID)
+	}
+	return ids
+}
+
 func (s *suite) queue(db *kv.Client, opt queue.Options) *queue.Queue {
 	s.Helper()
 	if opt.OnEvent == nil {

@@ -723,13 +723,7 @@ func TestWhatWasDeletedHoldsUpNothing(t *testing.T) {
 	list := keyed(3, 1)
 	s.submit(q, list...)
 	stream := s.keys.Partition(queue.PartitionOf(list[0].Key))
-	s.do(db, "XGROUP CREATE", stream, "consumers", "0")
-	s.json(db, "XREADGROUP GROUP consumers holder COUNT 2 STREAMS", stream, ">")
-	first, err := db.Do(s.ctx, db.B().Xrange().Key(stream).Start("-").End("+").Count(1).Build())
-	must(t, err)
-	entries, err := first.AsXRange()
-	must(t, err)
-	s.do(db, "XDEL", stream, entries[0].ID)
+	s.do(db, "XDEL", stream, s.given(db, stream, "holder", 2)[0])
 	var got record
 	s.consume(q, queue.ConsumeOptions{}, func(_ context.Context, d *queue.Delivery) error {
 		got.add(d.ID)

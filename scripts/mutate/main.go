@@ -38,6 +38,9 @@ var known string
 // run is a test binary and which of its tests to run.
 type run struct{ pkg, tests string }
 
+// noFault are all tests but those of faults, which take minutes.
+const noFault = "^Test([^F]|F[^a])"
+
 // tests are what uses the scripts whose names begin so. Standalone alone: the scripts
 // are the same everywhere.
 var tests = []struct {
@@ -45,12 +48,12 @@ var tests = []struct {
 	runs   []run
 }{
 	{"tick", []run{{".", "^Test(Tick|Set|Stream|Mirror|Delete|Crawler|Next|Any)"}}},
-	{"lease", []run{{"internal/lease", "^Test([^F]|F[^a])"}, {".", "^TestBot(Block|Lease|Open|Acq)|^TestLease|^TestBlock"}}},
-	{"times", []run{{"internal/lease", "^Test([^F]|F[^a])"}}},
-	{"stamp", []run{{"internal/lease", "^Test([^F]|F[^a])"}}},
-	{"clock", []run{{"internal/lease", "^Test([^F]|F[^a])"}}},
-	{"queue", []run{{"internal/queue", "^Test([^F]|F[^a])"}}},
-	{"aside", []run{{"internal/aside", "^Test([^F]|F[^a])"}}},
+	{"lease", []run{{"internal/lease", noFault}, {".", "^TestBot(Block|Lease|Open|Acq)|^TestLease|^TestBlock"}}},
+	{"times", []run{{"internal/lease", noFault}}},
+	{"stamp", []run{{"internal/lease", noFault}}},
+	{"clock", []run{{"internal/lease", noFault}}},
+	{"queue", []run{{"internal/queue", noFault}}},
+	{"aside", []run{{"internal/aside", noFault}}},
 	{"order", []run{{".", "^TestOrder"}}},
 	{"list", []run{{".", "^TestOrderQueue|^TestPushOpen|^TestGlobal|^TestWSError"}}},
 	{"time_set", []run{{".", "^TestTrade.*Status"}}},
@@ -61,8 +64,8 @@ var tests = []struct {
 	{"position", []run{{".", "^Test(Position|Fill|Account|Apply|Replace|Watch|Upsert|Readers)"}}},
 	{"account", []run{{".", "^Test(Position|Fill|Account|Apply|Replace|Watch|Upsert|Readers)"}}},
 	{"process", []run{{".", "^TestProcess"}}},
-	{"writers", []run{{"internal/aside", "^Test([^F]|F[^a])"}}},
-	{"bury", []run{{"internal/queue", "^Test([^F]|F[^a])"}}},
+	{"writers", []run{{"internal/aside", noFault}}},
+	{"bury", []run{{"internal/queue", noFault}}},
 	{"decimals", []run{{".", "^TestOrder"}}},
 	{"revision", []run{{".", "^Test(Tick|Stream|Mirror|Order)"}}},
 }
