@@ -224,6 +224,7 @@ func (tr *trial) check(duplicates bool) {
 
 func TestFaultNone(t *testing.T) {
 	both(t, func(t *testing.T, o order) {
+		o.Calm = true
 		tr := newTrial(t, o, testenv.Redis(t).Addr())
 		tr.produce()
 		tr.check(false)

@@ -27,6 +27,7 @@ type order struct {
 	Ordered bool
 	Journal string        // address of the server that keeps what was handled
 	Work    time.Duration // how long a handler takes
+	Calm    bool          // there are no faults, so nothing has to be noticed soon
 }
 
 const orderVariable = "FULLON_CACHE_QUEUE_CONSUMER"
@@ -63,8 +64,13 @@ func (o order) consume() error {
 	if err != nil {
 		return err
 	}
+	visibility, lease := time.Second, 600*time.Millisecond
+	if o.Calm {
+		// Who gets no processor for a second is frozen, and that is a fault.
+		visibility, lease = time.Minute, time.Minute
+	}
 	return q.Consume(ctx, queue.ConsumeOptions{
-		Visibility: time.Second, Lease: 600 * time.Millisecond, Poll: 50 * time.Millisecond,
+		Visibility: visibility, Lease: lease, Poll: 50 * time.Millisecond,
 		MaxDeliveries: 1000, StopTimeout: 5 * time.Second, Backoff: soon,
 	}, func(ctx context.Context, d *queue.Delivery) error {
 		line := fmt.Sprintf("%s %s %d", d.Body, d.ID, d.Number)
