@@ -79,6 +79,10 @@ type suite struct {
 	ctx  context.Context
 }
 
+// soak reports whether faults are to be tested in their full form. In process there
+// is nothing that could crash or be cut, and it is slow: there, it is the short one.
+func (s *suite) soak() bool { return testenv.Soak() && s.mode.admin != nil }
+
 // conformance runs a test in every mode, in parallel.
 func conformance(t *testing.T, test func(s *suite, c *fulloncache.Client)) {
 	t.Helper()

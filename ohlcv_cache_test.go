@@ -461,7 +461,7 @@ func shuffledBars(n int) iter.Seq[[]fulloncache.Bar] {
 func TestBarsOfTwoWriters(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
 		n := 300
-		if testenv.Soak() && s.mode.admin != nil { // the other one is slow
+		if s.soak() {
 			n = 3000
 		}
 		var wg sync.WaitGroup

@@ -510,7 +510,7 @@ func TestOrderExpiredIsForgottenByTheNextWrite(t *testing.T) {
 func TestOrderTwoWritersOfDifferentFields(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
 		rounds := 300
-		if testenv.Soak() {
+		if s.soak() {
 			rounds = 10_000
 		}
 		must(s, c.Orders.Save(s.ctx, orderAt("1", 0)))

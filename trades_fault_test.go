@@ -208,7 +208,7 @@ func TestTradesCrashingDrainersLoseNothing(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
 		const pushers, drainers = 20, 5
 		each := 40
-		if testenv.Soak() {
+		if s.soak() {
 			each = 2000
 		}
 		s.cfg.TradesBatchTimeout = 200 * time.Millisecond
@@ -491,7 +491,7 @@ func TestTradesPopOutlastsTheSocketTimeout(t *testing.T) {
 func TestTradesPopCancelledLosesNothing(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
 		n := 100
-		if testenv.Soak() {
+		if s.soak() {
 			n = 5000
 		}
 		var mu sync.Mutex
