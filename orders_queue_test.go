@@ -137,6 +137,46 @@ func TestSubmittedOrdersAreHandledOnce(t *testing.T) {
 	})
 }
 
+// Of the orders whose submit is given up, those that waited for a call to share are
+// not sent; whether the two that were under way are added, nobody knows. All are
+// submitted again, and each is there once.
+func TestSubmitsThatAreGivenUp(t *testing.T) {
+	t.Parallel()
+	ctx := testenv.Context(t)
+	srv := testenv.NewRedis(t)
+	c := open(t, fulloncache.Config{URL: srv.URL()})
+	list := ordersFrom("", 20)
+	srv.Freeze(t)
+	hasty, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+	defer cancel()
+	given := make(chan error, len(list))
+	for _, o := range list {
+		go func() { given <- c.Orders.Submit(hasty, o) }()
+	}
+	for range list {
+		wantErr(t, <-given, context.DeadlineExceeded)
+	}
+	srv.Thaw(t)
+	stats, err := c.Orders.QueueStats(ctx, "kraken")
+	if must(t, err); stats.Length > 2 {
+		t.Errorf("%d orders were sent", stats.Length)
+	}
+	for _, o := range list {
+		must(t, c.Orders.Submit(ctx, o))
+	}
+	var got handled
+	stop := consume(t, c, fulloncache.ConsumeOptions{}, func(_ context.Context, d *fulloncache.OrderDelivery) error {
+		got.add(d)
+		return nil
+	})
+	got.await(t, len(list))
+	wantStats(t, c, fulloncache.QueueStats{})
+	must(t, stop())
+	if all := got.all(); len(all) != len(list) {
+		t.Errorf("deliveries %q", all)
+	}
+}
+
 func TestOrderVerbs(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
 		must(s, c.Orders.SubmitMany(s.ctx, ordersFrom("", 5)))
