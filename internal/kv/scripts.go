@@ -6,8 +6,8 @@ import (
 	"encoding/hex"
 	"io/fs"
 	"path"
-	"regexp"
 	"strings"
+	"sync"
 )
 
 // Script names a Lua file of the folder scripts. Each opens with a contract:
@@ -87,18 +87,28 @@ type script struct {
 	retry     bool
 }
 
+// Clients share what is loaded.
+var (
+	serverScripts    = sync.OnceValue(func() map[Script]script { return loadScripts(false) })
+	inProcessScripts = sync.OnceValue(func() map[Script]script { return loadScripts(true) })
+)
+
 // loadScripts reads the embedded scripts and puts in what they include. The
 // in-process server cannot parse the "#!lua" line, which makes a real one
 // refuse undeclared keys of another slot.
 func loadScripts(inProcess bool) map[Script]script {
-	include := regexp.MustCompile(`(?m)^ *-- @include (\w+)\n`)
 	scripts := make(map[Script]script)
 	files, err := fs.Glob(scriptFiles, "scripts/*.lua")
 	must(err)
 	for _, file := range files {
-		body := include.ReplaceAllStringFunc(read(file), func(line string) string {
-			return read("scripts/include/" + include.FindStringSubmatch(line)[1] + ".lua")
-		})
+		var text strings.Builder
+		for line := range strings.Lines(read(file)) {
+			if name, ok := strings.CutPrefix(strings.TrimSpace(line), "-- @include "); ok {
+				line = read("scripts/include/" + name + ".lua")
+			}
+			text.WriteString(line)
+		}
+		body := text.String()
 		retry := strings.Contains(body, "\n-- Retry: safe")
 		if inProcess {
 			_, body, _ = strings.Cut(body, "\n")
