@@ -125,15 +125,22 @@ func TestHealthTellsWhatOutlivesARestart(t *testing.T) {
 // cutter is a proxy that drops a connection as soon as the client sends a word.
 func cutter(t *testing.T, upstream, word string) string {
 	t.Helper()
+	return cutting(t, upstream, func(data []byte, asked bool) bool { return asked && bytes.Contains(data, []byte(word)) })
+}
+
+// cutting passes on between clients and a server, and ends a connection instead of
+// passing on what cut tells, which the client asked or the server answered.
+func cutting(t *testing.T, upstream string, cut func(data []byte, asked bool) bool) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	var wg sync.WaitGroup
-	pass := func(from, to net.Conn, until string) {
+	pass := func(from, to net.Conn, asked bool) {
 		defer func() { _, _ = from.Close(), to.Close() }()
 		buf := make([]byte, 64<<10)
 		for {
 			n, err := from.Read(buf)
-			if err != nil || until != "" && bytes.Contains(buf[:n], []byte(until)) {
+			if err != nil || cut(buf[:n], asked) {
 				return
 			}
 			if _, err := to.Write(buf[:n]); err != nil {
@@ -152,8 +159,8 @@ func cutter(t *testing.T, upstream, word string) string {
 				t.Error(err, client.Close())
 				return
 			}
-			wg.Go(func() { pass(client, server, word) })
-			wg.Go(func() { pass(server, client, "") })
+			wg.Go(func() { pass(client, server, true) })
+			wg.Go(func() { pass(server, client, false) })
 		}
 	})
 	t.Cleanup(func() {

@@ -671,6 +671,31 @@ func TestUserTradesPopWhatComesBack(t *testing.T) {
 	})
 }
 
+// What is popped of a batch that came back leaves the rest in its place: before what
+// was taken later.
+func TestUserTradesPopOfWhatCameBack(t *testing.T) {
+	conformance(t, func(s *suite, c *fulloncache.Client) {
+		_, err := c.Trades.PushManyUser(s.ctx, tradesOf(btc, 0, 5))
+		must(s, err)
+		drain := func(numbers ...int) *fulloncache.TradeBatch {
+			s.Helper()
+			b, err := c.Trades.DrainUser(s.ctx, 7, "kraken", len(numbers))
+			must(s, err)
+			wantNumbers(s, b.Trades, numbers)
+			return b
+		}
+		first, later := drain(0, 1, 2), drain(3, 4)
+		must(s, first.Return(s.ctx))
+		u, err := c.Trades.PopUser(s.ctx, 7, "kraken", 0)
+		must(s, err)
+		wantNumbers(s, []fulloncache.Trade{u}, []int{0})
+		rest := drain(1, 2)
+		must(s, later.Return(s.ctx))
+		must(s, rest.Return(s.ctx))
+		wantNumbers(s, peeked(s, c.Trades.PeekUser(s.ctx, 7, "kraken", 10)), counting(1, 5))
+	})
+}
+
 // An element that is no trade is reported, hides no other, and stops nobody.
 func TestTradesCorruptElement(t *testing.T) {
 	eachSide(t, nil, func(s *suite, l tradeSide) {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -443,6 +444,29 @@ func TestTradesLateAnswerComesBack(t *testing.T) {
 	if must(t, err); pushed.Duplicates != 1 {
 		t.Errorf("pushed %+v", pushed)
 	}
+}
+
+// A connection that breaks with the answer costs no batch: asked again, the server
+// gives the one that it gave.
+func TestTradesDrainAskedTwice(t *testing.T) {
+	t.Parallel()
+	ctx := testenv.Context(t)
+	srv := testenv.NewRedis(t)
+	var lost atomic.Bool
+	c := open(t, fulloncache.Config{URL: cutting(t, srv.Addr(), func(data []byte, asked bool) bool {
+		return !asked && bytes.Contains(data, []byte("ex_trade_id")) && !lost.Swap(true)
+	})})
+	_, err := c.Trades.PushMany(ctx, tradesOf(btc, 0, 10))
+	must(t, err)
+	b, err := c.Trades.Drain(ctx, btc, 5)
+	must(t, err)
+	wantNumbers(t, b.Trades, counting(0, 5))
+	waiting, flying, err := c.Trades.Len(ctx, btc)
+	if must(t, err); !lost.Load() || waiting != 5 || flying != 5 {
+		t.Errorf("an answer was lost: %t; %d wait and %d are in flight", lost.Load(), waiting, flying)
+	}
+	must(t, b.Ack(ctx))
+	wantNumbers(t, peeked(t, c.Trades.Peek(ctx, btc, 10)), counting(5, 10))
 }
 
 // A server whose memory is full refuses pushes. What is there can be looked at,

@@ -58,7 +58,7 @@ var tests = []struct {
 	{"list", []run{{".", "^TestOrderQueue|^TestPushOpen|^TestGlobal|^TestWSError"}}},
 	{"time_set", []run{{".", "^TestTrade.*Status"}}},
 	{"hash_delete", []run{{".", "^TestTrade.*Status|^TestCrawler|^TestTickCrawler"}}},
-	{"trades", []run{{".", "^TestTrade"}}},
+	{"trades", []run{{".", "^Test(User)?Trade"}}},
 	{"bars", []run{{".", "^Test(Bar|OHLCV|Append|Series)"}}},
 	{"bot", []run{{".", "^TestBot"}}},
 	{"position", []run{{".", "^Test(Position|Fill|Account|Apply|Replace|Watch|Upsert|Readers)"}}},
