@@ -115,7 +115,7 @@ func TestOrderThatComesBackIsNotForgotten(t *testing.T) {
 	asked("hgetall", 1)
 	must(t, near.Orders.Save(ctx, orderAt("1", 0)))
 	must(t, <-done)
-	asked("evalsha", 2)
+	asked("exists", 1) // it is to be forgotten
 	proxy.Slow(0)
 	wantIDs(t, far.Orders.Open(ctx, "kraken"), "1")
 }
