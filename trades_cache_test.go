@@ -850,7 +850,87 @@ func TestTradesWrongType(t *testing.T) {
 		l.wantLen(s, 1, 0)
 		b, err = l.drain(1)
 		must(s, err)
+		s.do("SET", l.key+":info", "x")
+		wantCorrupt(s, b.Ack(s.ctx), l.key+":info", "")
+		s.do("DEL", l.key+":info")
 		must(s, b.Ack(s.ctx))
+	})
+}
+
+// Of what is acknowledged nothing stays, and the ids of a window go with it.
+func TestTradesLeaveNothingBehind(t *testing.T) {
+	eachSide(t, nil, func(s *suite, l tradeSide) {
+		if s.mode.admin == nil {
+			return
+		}
+		_, err := l.pushMany(s.ctx, tradesOf(btc, 0, 3), fulloncache.Unique(time.Hour))
+		must(s, err)
+		b, err := l.drain(3)
+		must(s, err)
+		must(s, b.Ack(s.ctx))
+		admin := s.mode.admin(s, l.key)
+		for _, key := range []string{l.key, l.key + ":taken", l.key + ":due"} {
+			n, err := admin.Do(s, "EXISTS", key).AsInt64()
+			if must(s, err); n != 0 {
+				s.Errorf("%s is left", key)
+			}
+		}
+		ms, err := admin.Do(s, "PTTL", l.key+":seen").AsInt64()
+		if must(s, err); ms <= 0 || ms > time.Hour.Milliseconds() {
+			s.Errorf("the ids go in %d ms", ms)
+		}
+	})
+}
+
+// What came back and gave way to new trades takes its places with it.
+func TestTradesPlacesOfWhatIsDropped(t *testing.T) {
+	eachSide(t, func(cfg *fulloncache.Config) { cfg.TradesCap = 5 }, func(s *suite, l tradeSide) {
+		_, err := l.pushMany(s.ctx, tradesOf(btc, 0, 5))
+		must(s, err)
+		first, err := l.drain(2)
+		must(s, err)
+		later, err := l.drain(2)
+		must(s, err)
+		must(s, first.Return(s.ctx))
+		_, err = l.pushMany(s.ctx, tradesOf(btc, 5, 8), fulloncache.DropOldest())
+		must(s, err)
+		rest, err := l.drain(1)
+		must(s, err)
+		wantNumbers(s, rest.Trades, []int{1})
+		must(s, later.Return(s.ctx))
+		must(s, rest.Return(s.ctx))
+		wantNumbers(s, peeked(s, l.peek(10)), counting(1, 8))
+	})
+}
+
+// Where somebody else emptied a list, nobody has the places of what had come back.
+func TestTradesPlacesWhereOthersTook(t *testing.T) {
+	eachSide(t, nil, func(s *suite, l tradeSide) {
+		if s.mode.admin == nil {
+			return
+		}
+		drain := func(numbers ...int) *fulloncache.TradeBatch {
+			s.Helper()
+			b, err := l.drain(len(numbers))
+			must(s, err)
+			wantNumbers(s, b.Trades, numbers)
+			return b
+		}
+		push := func(from, to int) {
+			s.Helper()
+			_, err := l.pushMany(s.ctx, tradesOf(btc, from, to))
+			must(s, err)
+		}
+		push(0, 3)
+		must(s, drain(0, 1, 2).Return(s.ctx))
+		s.do("DEL", l.key)
+		push(3, 5)
+		three := drain(3)
+		push(5, 8)
+		four := drain(4)
+		must(s, three.Return(s.ctx))
+		must(s, four.Return(s.ctx))
+		wantNumbers(s, peeked(s, l.peek(10)), counting(3, 8))
 	})
 }
 
