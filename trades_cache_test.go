@@ -773,8 +773,8 @@ func TestTradesCorruptBatch(t *testing.T) {
 		}
 		for _, damage := range []struct {
 			text string
-			good int
-		}{{"nonsense", 0}, {"", 0}, {"7 2 2:xxyy", 0}, {"0:2 2 2:xxyy", 0}, {"0:1,5:9 2 4:late2:so", 0}} {
+			bad  int
+		}{{"nonsense", 1}, {"", 1}, {"7 2 2:xxyy", 1}, {"0:2 2 2:xxyy", 2}, {"0:1,5:9 2 4:late2:so", 2}} {
 			_, err := l.pushMany(s.ctx, tradesOf(btc, 0, 2))
 			must(s, err)
 			_, err = l.drain(2)
@@ -789,7 +789,7 @@ func TestTradesCorruptBatch(t *testing.T) {
 			})
 			b, err := l.drain(10)
 			must(s, err)
-			if len(b.Corrupt) == 0 || len(b.Trades) != damage.good {
+			if len(b.Corrupt) != damage.bad || len(b.Trades) != 0 {
 				s.Fatalf("%q came back as %+v", damage.text, b)
 			}
 			must(s, b.Ack(s.ctx))
@@ -940,5 +940,9 @@ func TestUserTradesPopWrongType(t *testing.T) {
 		s.do("SET", key, "x")
 		_, err := c.Trades.PopUser(s.ctx, 7, "kraken", 0)
 		wantCorrupt(s, err, key, "")
+		s.do("DEL", key)
+		s.do("SET", key+":info", "x")
+		_, err = c.Trades.PopUser(s.ctx, 7, "kraken", 0)
+		wantCorrupt(s, err, key+":info", "")
 	})
 }

@@ -13,8 +13,7 @@
 
 -- @include trades
 
-redis.call('LLEN', KEYS[1])
-redis.call('HLEN', KEYS[4])
+redis.call('HLEN', KEYS[4]) -- of another type, it fails before anything is changed
 if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 0 then
   return 0
 end
