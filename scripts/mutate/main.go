@@ -48,7 +48,7 @@ var tests = []struct {
 	runs   []run
 }{
 	{"tick", []run{{".", "^Test(Tick|Set|Stream|Mirror|Delete|Crawler|Next|Any)"}}},
-	{"lease", []run{{"internal/lease", noFault}, {".", "^TestBot(Block|Lease|Open|Acq)|^TestLease|^TestBlock"}}},
+	{"lease", []run{{"internal/lease", noFault}, {".", "^TestBot(Block|Lease|Open|Acq)|^TestLease|^TestBlock|^TestAcquire|^Test(Release|Renewal)OfWhat"}}},
 	{"times", []run{{"internal/lease", noFault}}},
 	{"stamp", []run{{"internal/lease", noFault}}},
 	{"clock", []run{{"internal/lease", noFault}}},
@@ -61,8 +61,8 @@ var tests = []struct {
 	{"trades", []run{{".", "^Test(User)?Trade"}}},
 	{"bars", []run{{".", "^Test(Bar|OHLCV|Append|Series)"}}},
 	{"bot", []run{{".", "^TestBot"}}},
-	{"position", []run{{".", "^Test(Position|Fill|Account|Apply|Replace|Watch|Upsert|Readers)"}}},
-	{"account", []run{{".", "^Test(Position|Fill|Account|Apply|Replace|Watch|Upsert|Readers)"}}},
+	{"position", []run{{".", "^Test(SetAccount|Account|Balance|Position|Fill|Apply|Replace|Watch|Wait|Upsert|Unknown|DeletePosition|Readers)"}}},
+	{"account", []run{{".", "^Test(SetAccount|Account|Balance|Position|Fill|Apply|Replace|Watch|Wait|Upsert|Unknown|DeletePosition|Readers)"}}},
 	{"process", []run{{".", "^TestProcess"}}},
 	{"writers", []run{{"internal/aside", noFault}}},
 	{"bury", []run{{"internal/queue", noFault}}},
