@@ -96,11 +96,8 @@ type Client struct {
 func Open(ctx context.Context, opt Options) (*Client, error) {
 	c := &Client{
 		opt:     opt,
-		scripts: serverScripts(),
+		scripts: loaded[opt.InProcess](),
 		extra:   make(chan struct{}, opt.MaxConnections-1),
-	}
-	if opt.InProcess {
-		c.scripts = inProcessScripts()
 	}
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	c.near.init(c)

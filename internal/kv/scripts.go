@@ -87,11 +87,11 @@ type script struct {
 	retry     bool
 }
 
-// Clients share what is loaded.
-var (
-	serverScripts    = sync.OnceValue(func() map[Script]script { return loadScripts(false) })
-	inProcessScripts = sync.OnceValue(func() map[Script]script { return loadScripts(true) })
-)
+// loaded are the scripts, in process and not. Clients share them.
+var loaded = map[bool]func() map[Script]script{
+	true:  sync.OnceValue(func() map[Script]script { return loadScripts(true) }),
+	false: sync.OnceValue(func() map[Script]script { return loadScripts(false) }),
+}
 
 // loadScripts reads the embedded scripts and puts in what they include. The
 // in-process server cannot parse the "#!lua" line, which makes a real one

@@ -41,6 +41,9 @@ type run struct{ pkg, tests string }
 // noFault are all tests but those of faults, which take minutes.
 const noFault = "^Test([^F]|F[^a])"
 
+// ofAccounts are the tests of balances and positions.
+const ofAccounts = "^Test(SetAccount|Account|Balance|Position|Fill|Apply|Replace|Watch|Wait|Upsert|Unknown|DeletePosition|Readers)"
+
 // tests are what uses the scripts whose names begin so. Standalone alone: the scripts
 // are the same everywhere.
 var tests = []struct {
@@ -61,8 +64,8 @@ var tests = []struct {
 	{"trades", []run{{".", "^Test(User)?Trade"}}},
 	{"bars", []run{{".", "^Test(Bar|OHLCV|Append|Series)"}}},
 	{"bot", []run{{".", "^TestBot"}}},
-	{"position", []run{{".", "^Test(SetAccount|Account|Balance|Position|Fill|Apply|Replace|Watch|Wait|Upsert|Unknown|DeletePosition|Readers)"}}},
-	{"account", []run{{".", "^Test(SetAccount|Account|Balance|Position|Fill|Apply|Replace|Watch|Wait|Upsert|Unknown|DeletePosition|Readers)"}}},
+	{"position", []run{{".", ofAccounts}}},
+	{"account", []run{{".", ofAccounts}}},
 	{"process", []run{{".", "^TestProcess"}}},
 	{"writers", []run{{"internal/aside", noFault}}},
 	{"bury", []run{{"internal/queue", noFault}}},
