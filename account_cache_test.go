@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -140,6 +141,37 @@ func TestApplyTrade(t *testing.T) {
 		got, err = c.Accounts.ApplyTrade(s.ctx, of(desk, "BTCUSD", fillOf(0, fulloncache.Sell, "1", "7"))) // meets BTC/USD in keys
 		wantPosition(s, got, err, in(desk, "BTCUSD", positionOf(0, fulloncache.Short, "1", "7")))
 		stored(s, c, earned("15", "0.6", positionOf(5, fulloncache.Long, "2", "90")))
+		listed := make(map[string]string)
+		for p, err := range second.Accounts.AllPositions(s.ctx) {
+			must(s, err)
+			listed[fmt.Sprint(p.Account, " ", p.Symbol)] = p.Volume.String()
+		}
+		if want := map[string]string{
+			fmt.Sprint(desk, " BTC/USD"): "2", fmt.Sprint(desk, " BTCUSD"): "1", fmt.Sprint(desk2, " BTC/USD"): "1", fmt.Sprint(other, " BTC/USD"): "1",
+		}; !maps.Equal(listed, want) {
+			s.Fatalf("listed %v, want %v", listed, want)
+		}
+	})
+}
+
+// A position that is gone without a word takes its fills with it: they count again,
+// each once.
+func TestApplyTradeWherePositionIsGone(t *testing.T) {
+	corruptMode(t, func(s *suite, c *fulloncache.Client) {
+		one, two := fillOf(1, fulloncache.Buy, "1", "100"), fillOf(2, fulloncache.Buy, "1", "100")
+		for _, fill := range []fulloncache.Trade{one, two} {
+			_, err := c.Accounts.ApplyTrade(s.ctx, fill)
+			must(s, err)
+		}
+		s.do("HDEL", s.userKey("positions", ":kraken"), "BTC/USD")
+		for range 2 {
+			got, err := c.Accounts.ApplyTrade(s.ctx, two)
+			wantPosition(s, got, err, positionOf(2, fulloncache.Long, "1", "100"))
+		}
+		for range 2 {
+			got, err := c.Accounts.ApplyTrade(s.ctx, one)
+			wantPosition(s, got, err, positionOf(2, fulloncache.Long, "2", "100"))
+		}
 	})
 }
 
@@ -305,6 +337,29 @@ func TestFillsAreRemembered(t *testing.T) {
 		must(s, err)
 		again(c, 30)
 		again(few, 30)
+	})
+}
+
+// A position as it was told does not count among the fills that are remembered.
+func TestFillsAreRememberedBesideWhatWasTold(t *testing.T) {
+	conformance(t, func(s *suite, _ *fulloncache.Client) {
+		s.cfg.FillsCap = 10
+		c := s.open()
+		var trades []fulloncache.Trade
+		for n := range 10 {
+			trades = append(trades, fillOf(n, fulloncache.Buy, "1", "100"))
+		}
+		_, err := c.Accounts.ApplyTrades(s.ctx, trades)
+		must(s, err)
+		must(s, c.Accounts.UpsertPosition(s.ctx, positionOf(20, fulloncache.Long, "10", "100")))
+		_, err = c.Accounts.ApplyTrade(s.ctx, fillOf(21, fulloncache.Buy, "1", "100"))
+		must(s, err)
+		_, err = c.Accounts.ApplyTrade(s.ctx, trades[0])
+		wantErr(s, err, fulloncache.ErrOutdated, at(20).UTC().Format("15:04:05.000"))
+		applied, err := c.Accounts.ApplyTrades(s.ctx, trades[1:])
+		if want := (fulloncache.Applied{Duplicates: 9}); err != nil || applied != want {
+			s.Fatalf("%+v (%v), want %+v", applied, err, want)
+		}
 	})
 }
 

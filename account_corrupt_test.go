@@ -211,7 +211,12 @@ func TestPositionWrongType(t *testing.T) {
 			}
 			s.do("DEL", key)
 			n++
-			result(c.Accounts.ApplyTrade(s.ctx, fillOf(n, fulloncache.Buy, "1", "100")))(s)
+			volume := "1"
+			if !inScript {
+				volume = "3" // with the two above
+			}
+			p, err := c.Accounts.ApplyTrade(s.ctx, fillOf(n, fulloncache.Buy, "1", "100"))
+			wantPosition(s, p, err, positionOf(n, fulloncache.Long, volume, "100"))
 		}
 		// The last of its positions goes, and the index cannot be told.
 		s.do("DEL", index)

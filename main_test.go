@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -129,6 +130,32 @@ func (s *suite) key(kind, exchange, rest string) string {
 func (s *suite) do(command, key string, args ...string) {
 	s.Helper()
 	s.mode.admin(s, key).Do(s, append([]string{command, key}, args...)...)
+}
+
+// untouched checks that a call changes nothing on the server that holds a key.
+func (s *suite) untouched(key string, call func()) {
+	s.Helper()
+	srv := s.mode.admin(s, key)
+	dump := func() map[string]string {
+		names, err := srv.Do(s, "KEYS", s.cfg.KeyPrefix+":*").AsStrSlice()
+		must(s, err)
+		all := make(map[string]string)
+		for _, name := range names {
+			all[name], err = srv.Do(s, "DUMP", name).ToString()
+			must(s, err)
+		}
+		return all
+	}
+	before := dump()
+	call()
+	after := dump()
+	names := maps.Clone(before)
+	maps.Copy(names, after)
+	for name := range names {
+		if before[name] != after[name] {
+			s.Errorf("%s was changed to %q, it was %q", name, after[name], before[name])
+		}
+	}
 }
 
 // events collects a client's events.

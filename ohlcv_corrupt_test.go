@@ -128,13 +128,14 @@ func TestBarsCorruptElementIsMended(t *testing.T) {
 	})
 }
 
-// Keys of another type are corrupt, each by its name; deleting mends the list.
+// Keys of another type are corrupt, each by its name, and nothing is half appended;
+// deleting mends the list.
 func TestBarsCorruptKeys(t *testing.T) {
 	corruptMode(t, func(s *suite, c *fulloncache.Client) {
 		list, index, rev := s.key("ohlcv", "kraken", ":BTCUSD:1m"), s.key("ohlcv_series", "kraken", ""), s.key("ohlcv_rev", "kraken", "")
 		check := func(key string, reads bool) {
 			s.Helper()
-			_, err := c.OHLCV.Append(s.ctx, minutes, barsOf(0, 2))
+			_, err := c.OHLCV.Append(s.ctx, minutes, barsOf(1, 9))
 			wantCorrupt(s, err, key, "")
 			if !reads {
 				return
@@ -189,7 +190,41 @@ func TestBarsCorruptKeys(t *testing.T) {
 		if s.mode.name == "standalone" {
 			check(exchanges, false)
 			wantCorrupt(s, c.OHLCV.Delete(s.ctx, minutes), exchanges, "")
+			s.bars(c, minutes, barsOf(0, 4))
 		}
+	})
+}
+
+// Bars that are there already change nothing, not even the revision; but an entry of
+// the index that was lost comes back with them.
+func TestBarsThatAreThere(t *testing.T) {
+	corruptMode(t, func(s *suite, c *fulloncache.Client) {
+		index, rev := s.key("ohlcv_series", "kraken", ""), s.key("ohlcv_rev", "kraken", "")
+		s.append(c, minutes, barsOf(0, 5), fulloncache.Appended{Added: 5})
+		s.do("SET", rev, "9007199254740000")
+		s.append(c, minutes, barsOf(1, 5), fulloncache.Appended{Unchanged: 4})
+		if got, err := s.mode.admin(s, rev).Do(s, "GET", rev).ToString(); err != nil || got != "9007199254740000" {
+			s.Errorf("revision %s (%v)", got, err)
+		}
+		s.do("DEL", index)
+		s.append(c, minutes, barsOf(1, 5), fulloncache.Appended{Unchanged: 4})
+		if list, err := c.OHLCV.Series(s.ctx, "kraken"); err != nil || len(list) != 1 || list[0] != minutes {
+			s.Errorf("%v, %v", list, err)
+		}
+	})
+}
+
+// What is left of a series in the index does not bind one of another symbol whose name
+// is the same there: neither its name nor its cap.
+func TestBarsOfForgottenTwin(t *testing.T) {
+	corruptMode(t, func(s *suite, _ *fulloncache.Client) {
+		s.cfg.OHLCVCap = 10
+		c := s.open()
+		twin := fulloncache.Series{Market: fulloncache.Market{Exchange: "kraken", Symbol: "BTCUSD"}, Timeframe: "1m"}
+		s.append(c, minutes, barsOf(0, 5), fulloncache.Appended{Added: 5}, fulloncache.Keep(5))
+		s.do("DEL", s.key("ohlcv", "kraken", ":BTCUSD:1m"))
+		s.append(c, twin, barsOf(0, 12), fulloncache.Appended{Added: 12, Dropped: 2})
+		s.bars(c, twin, barsOf(2, 12))
 	})
 }
 

@@ -420,8 +420,9 @@ func (c *ProcessCache) History(ctx context.Context, t ProcessType, component str
 
 // CleanupStale forgets the processes that stopped or vanished and were last heard
 // of at least so long ago; 0 forgets all that are not alive. It tells and reports
-// deaths that nobody has noticed, forgets what cannot be read, and returns how many
-// it forgot, also with an error. One that lives after all registers itself again.
+// deaths that nobody has noticed, and keeps a process whose death cannot be told. It
+// forgets what cannot be read, and returns how many it forgot, also with an error.
+// One that lives after all registers itself again.
 func (c *ProcessCache) CleanupStale(ctx context.Context, olderThan time.Duration) (forgotten int, err error) {
 	call := c.begin(ctx, "process.cleanup_stale", Market{})
 	defer func() { call.end(ctx, err) }()

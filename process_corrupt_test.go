@@ -205,6 +205,55 @@ func TestProcessWrongTypes(t *testing.T) {
 	})
 }
 
+// Of what fails on a key of another type nothing is done, be it a registration, a
+// write, a death or a clean-up; what is to be done is, once the key is mended.
+func TestProcessFailuresAreWhole(t *testing.T) {
+	corruptMode(t, func(s *suite, c *fulloncache.Client) {
+		var ids []string
+		for i, rest := range []string{"", ":due", ":components", ":rev", ":component:bot_1", ":history:bot_1"} {
+			lives, dies := botProcess("bot_1"), botProcess("bot_1")
+			lives.ID, lives.Interval = "1", time.Hour
+			dies.ID, dies.Interval = fmt.Sprint("dies-", i), 200*time.Millisecond
+			h := register(s, c, lives)
+			crashing := s.open()
+			dead := register(s, crashing, dies)
+			crashing.Close()
+			becomes(s, c, dead, "bot", "stale", func(p fulloncache.Process) bool { return p.Stale() })
+
+			key := s.key("processes", "bot", rest)
+			s.do("RENAME", key, key+":kept")
+			s.do("SETBIT", key, "0", "0")
+			if rest == ":rev" {
+				s.do("DEL", key)
+				s.do("LPUSH", key, "x")
+			}
+			s.untouched(key, func() {
+				_, err := c.Processes.Register(s.ctx, lives)
+				wantCorrupt(s, err, key, "")
+				wantCorrupt(s, h.Update(s.ctx, fulloncache.ProcessError, "x", nil), key, "")
+				wantCorrupt(s, h.Stop(s.ctx, ""), key, "")
+				_, err = c.Processes.CleanupStale(s.ctx, 0)
+				wantCorrupt(s, err, key, "")
+			})
+			s.do("DEL", key)
+			s.do("RENAME", key+":kept", key)
+			n, err := c.Processes.CleanupStale(s.ctx, 0)
+			must(s, err)
+			ids = append(ids, dead.ID())
+			if got := reports(s.ctx, s, c, ids...); n < 1 || got[dead.ID()] != 1 {
+				s.Errorf("%d forgotten, reports %v", n, got)
+			}
+			for e, err := range c.Processes.History(s.ctx, "bot", "bot_1", 1) {
+				must(s, err)
+				if e.Change != fulloncache.ChangeDied || e.ID != dead.ID() {
+					s.Errorf("the last that happened: %+v", e)
+				}
+			}
+			must(s, h.Stop(s.ctx, ""))
+		}
+	})
+}
+
 // What cannot be read dies, too: it is told as gone, is listed as corrupt until it
 // is cleaned up, and is not looked after again and again.
 func TestProcessUnreadableDies(t *testing.T) {

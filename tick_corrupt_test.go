@@ -2,6 +2,7 @@ package fulloncache_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -250,6 +251,14 @@ func TestTickCorruptIndexes(t *testing.T) {
 		if s.mode.name == "standalone" { // elsewhere the index is another slot's
 			got, err = c.Ticks.Get(s.ctx, btc)
 			wantTick(s, got, err, tickOf(btc, "1", 0))
+			fresh := s.open() // whose first write is to add to it
+			wantCorrupt(s, fresh.Ticks.Set(s.ctx, tickOf(eth, "1", 0)), index, "")
+			_, err = c.Ticks.Get(s.ctx, eth)
+			wantErr(s, err, fulloncache.ErrNotFound)
+			left, err = c.Ticks.Symbols(s.ctx, "kraken")
+			if must(s, err); !slices.Equal(left, []string{"BTC/USD"}) {
+				s.Errorf("symbols: %q", left)
+			}
 		}
 		_, err = c.Ticks.Exchanges(s.ctx)
 		wantCorrupt(s, err, index, "")

@@ -26,11 +26,7 @@ local latest = now + ARGV[3]
 if tonumber(ARGV[2]) > latest then
   return {4, stamp(now)}
 end
--- What can fail on a key of another type comes before anything is changed.
 local stored = redis.call('HGET', key, '')
-if KEYS[2] then
-  redis.call('SCARD', KEYS[2])
-end
 -- A stored time that no snapshot can have must not block its account for ever.
 local readable = stored and is_time(stored) and stored <= stamp(latest)
 if readable and stored > time then
@@ -39,6 +35,10 @@ elseif touches and not readable then
   return {redis.call('EXISTS', key) == 1 and 3 or 7}
 end
 local created = not KEYS[2] and redis.call('EXISTS', key) == 0
+-- First what can fail, on an index of another type.
+if KEYS[2] then
+  redis.call('SADD', KEYS[2], ARGV[5])
+end
 if not touches then
   redis.call('DEL', key)
   for i = 6, #ARGV, 2 do
@@ -46,7 +46,4 @@ if not touches then
   end
 end
 redis.call('HSET', key, '', time)
-if KEYS[2] then
-  redis.call('SADD', KEYS[2], ARGV[5])
-end
 return {1, created and 1 or 0}

@@ -39,9 +39,6 @@ local earliest, latest = ARGV[FIRST]:sub(1, 10), ARGV[#ARGV]:sub(1, 10)
 local length = redis.call('LLEN', list)
 local holder, cap = read_series(redis.call('HGET', index, name))
 redis.call('STRLEN', KEYS[3])
-if KEYS[4] then
-  redis.call('SCARD', KEYS[4])
-end
 if holder ~= symbol then
   if holder and length > 0 then
     return {3, holder}

@@ -41,9 +41,6 @@ local latest = now + ARGV[5]
 local values = redis.call('HMGET', key, symbol, '')
 local stored, told = values[1] or '', ''
 redis.call('ZCARD', fills)
-if KEYS[4] then
-  redis.call('SCARD', KEYS[4])
-end
 if values[1] == '' then
   return {3, symbol}
 end
@@ -82,6 +79,9 @@ if not all_new or stored ~= ARGV[2] then
 end
 
 local created = not KEYS[4] and redis.call('EXISTS', key) == 0
+if KEYS[4] then
+  redis.call('SADD', KEYS[4], ARGV[9])
+end
 local rev = string.format('%.0f', next_revision(KEYS[3], 1, ARGV[6], ARGV[8]))
 local value = '{"rev":' .. rev .. ARGV[3]
 if stored == '' then
@@ -99,8 +99,5 @@ if floor then
   redis.call('ZADD', fills, string.format('%.0f', floor), '')
 end
 redis.call('HSET', key, symbol, value)
-if KEYS[4] then
-  redis.call('SADD', KEYS[4], ARGV[9])
-end
 redis.call(ARGV[6], ARGV[7], 'P ' .. value)
 return {1, rev, created and 1 or 0}

@@ -63,10 +63,6 @@ end
 for _, at in pairs(named) do
   redis.call('ZCARD', KEYS[at])
 end
-local index = KEYS[3 + (#ARGV - 9) / 2]
-if index then
-  redis.call('SCARD', index)
-end
 if newest > told then
   return {2, newest}
 end
@@ -74,7 +70,11 @@ if #missing > 0 then
   return {5, missing}
 end
 
+local index = KEYS[3 + (#ARGV - 9) / 2]
 local created = not index and redis.call('EXISTS', key) == 0
+if index then
+  redis.call('SADD', index, ARGV[7])
+end
 local rev = next_revision(KEYS[2], 1 + (#ARGV - 9) / 2, ARGV[4], ARGV[6])
 local function next_rev()
   rev = rev + 1
@@ -104,9 +104,6 @@ if all then
   local value = '{"rev":' .. next_rev() .. ARGV[9]
   redis.call('HSET', key, '', value)
   messages[#messages + 1] = 'S ' .. value
-end
-if index then
-  redis.call('SADD', index, ARGV[7])
 end
 for _, message in ipairs(messages) do
   redis.call(ARGV[4], ARGV[5], message)
