@@ -13,6 +13,7 @@ import (
 
 	"github.com/fullon/fulloncache/internal/feed"
 	"github.com/fullon/fulloncache/internal/keys"
+	"github.com/fullon/fulloncache/internal/kv"
 )
 
 // PositionUpdate is one element of a watch: a position as it is now, or that it is
@@ -96,7 +97,10 @@ func (c *AccountCache) WaitPosition(ctx context.Context, account Account, symbol
 			continue
 		default:
 			// It may be unknown, flat or corrupt.
-			if p, err = c.position(ctx, account, symbol); err != nil && !errors.Is(err, ErrNotFound) {
+			if p, err = c.positionAtLast(ctx, account, symbol); err != nil && ctx.Err() != nil {
+				continue // with ctx, the changes end
+			}
+			if err != nil && !errors.Is(err, ErrNotFound) {
 				return Position{}, err
 			}
 		}
@@ -105,6 +109,20 @@ func (c *AccountCache) WaitPosition(ctx context.Context, account Account, symbol
 		}
 	}
 	return Position{}, fmt.Errorf("position of %s in %s: %w", account, printable(symbol), ctx.Err())
+}
+
+// positionAtLast reads a position as soon as the server can answer.
+func (c *AccountCache) positionAtLast(ctx context.Context, a Account, symbol string) (Position, error) {
+	for {
+		p, err := c.position(ctx, a, symbol)
+		if !errors.Is(err, ErrUnavailable) || kv.IsRefusal(err) || ctx.Err() != nil {
+			return p, err
+		}
+		select {
+		case <-time.After(rereadEvery):
+		case <-ctx.Done():
+		}
+	}
 }
 
 // positionSource is what the feed follows: one group per user.

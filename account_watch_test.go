@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"testing"
 	"time"
 
@@ -202,6 +203,48 @@ func TestWaitPosition(t *testing.T) {
 		_, err := reader.Accounts.WaitPosition(ctx, desk, btcUSD, got.Rev)
 		wantErr(s, err, context.DeadlineExceeded, "kraken", "BTC/USD")
 	})
+}
+
+// What cannot be read at the moment is read later: the wait goes on.
+func TestWaitPositionOfServerThatCannotAnswer(t *testing.T) {
+	t.Parallel()
+	ctx := testenv.Context(t)
+	srv := testenv.NewRedis(t)
+	c := open(t, fulloncache.Config{URL: srv.URL(), FeedHeartbeat: time.Hour})
+	p := result(c.Accounts.ApplyTrade(ctx, fillOf(0, fulloncache.Buy, "1", "100")))(t)
+	waiting := make(chan fulloncache.Position, 1)
+	go func() {
+		p, err := c.Accounts.WaitPosition(ctx, desk, btcUSD, p.Rev)
+		if err != nil {
+			t.Error(err)
+		}
+		waiting <- p
+	}()
+	channel := "db0:positions:user_123:kraken"
+	testenv.Eventually(t, "somebody who follows", func() (bool, string) {
+		reply, err := srv.Do(t, "PUBSUB", "NUMSUB", channel).ToArray()
+		must(t, err)
+		n, err := reply[1].AsInt64()
+		must(t, err)
+		return n > 0, ""
+	})
+	// There is news of it, and a replica of nobody tells nothing.
+	text, err := srv.Do(t, "HGET", "positions:user_123:kraken", btcUSD).ToString()
+	must(t, err)
+	text = strings.Replace(text, fmt.Sprintf(`"rev":%d`, p.Rev), fmt.Sprintf(`"rev":%d`, p.Rev+2), 1)
+	srv.Do(t, "HSET", "positions:user_123:kraken", btcUSD, text)
+	srv.Do(t, "CONFIG", "SET", "replica-serve-stale-data", "no")
+	srv.Do(t, "REPLICAOF", "127.0.0.1", "1")
+	srv.Do(t, "PUBLISH", channel, fmt.Sprintf("D %d 123 6\nkrakenBTC/USD", p.Rev+1))
+	testenv.Eventually(t, "a read that is refused", func() (bool, string) {
+		info, err := srv.Do(t, "INFO", "errorstats").ToString()
+		must(t, err)
+		return strings.Contains(info, "MASTERDOWN"), info
+	})
+	srv.Do(t, "REPLICAOF", "NO", "ONE")
+	if got := <-waiting; got.Rev != p.Rev+2 {
+		t.Errorf("got %+v, want revision %d", got, p.Rev+2)
+	}
 }
 
 // Cut off and connected again, the positions as they are come first.

@@ -132,7 +132,7 @@ func (f *barFollower) deliver(ctx context.Context, c *OHLCVCache, u feed.Update[
 	return true
 }
 
-// rereadEvery is how often a stream tries to read what it may have missed.
+// rereadEvery is how often who follows something tries to read what it may have missed.
 const rereadEvery = 200 * time.Millisecond
 
 // again reads what the series holds from a time on, as soon as it can be read; it
