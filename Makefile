@@ -22,6 +22,10 @@ STATICCHECK := $(TOOL) staticcheck
 GOTEST := $(TOOL) gotestsum --format=pkgname --format-hide-empty-pkg --
 TESTFLAGS = -race -shuffle=on -timeout=20m $(if $(RUN),-run '$(RUN)')
 
+# Compilers, linters and tests make much garbage and end soon: collecting it less often
+# takes less of the processor. Benchmarks go without.
+test soak cover cover-cmd fuzz lint: export GOGC ?= 400
+
 # The other modules of this repository that hold code.
 MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod))
 
