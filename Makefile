@@ -25,6 +25,7 @@ TESTFLAGS = -race -shuffle=on -timeout=20m $(if $(RUN),-run '$(RUN)')
 # Compilers, linters and tests make much garbage and end soon: collecting it less often
 # takes less of the processor. Benchmarks go without.
 test soak cover cover-cmd fuzz lint: export GOGC ?= 400
+test soak cover cover-cmd fuzz lint: export GOMEMLIMIT ?= 2GiB
 
 # The other modules of this repository that hold code.
 MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod))
