@@ -205,45 +205,71 @@ func TestWaitPosition(t *testing.T) {
 	})
 }
 
-// What cannot be read at the moment is read later: the wait goes on.
+// What cannot be read at the moment is read later: the wait goes on, unless it is given
+// up.
 func TestWaitPositionOfServerThatCannotAnswer(t *testing.T) {
 	t.Parallel()
 	ctx := testenv.Context(t)
 	srv := testenv.NewRedis(t)
 	c := open(t, fulloncache.Config{URL: srv.URL(), FeedHeartbeat: time.Hour})
 	p := result(c.Accounts.ApplyTrade(ctx, fillOf(0, fulloncache.Buy, "1", "100")))(t)
-	waiting := make(chan fulloncache.Position, 1)
-	go func() {
-		p, err := c.Accounts.WaitPosition(ctx, desk, btcUSD, p.Rev)
-		if err != nil {
-			t.Error(err)
-		}
-		waiting <- p
-	}()
-	channel := "db0:positions:user_123:kraken"
-	testenv.Eventually(t, "somebody who follows", func() (bool, string) {
-		reply, err := srv.Do(t, "PUBSUB", "NUMSUB", channel).ToArray()
-		must(t, err)
-		n, err := reply[1].AsInt64()
-		must(t, err)
-		return n > 0, ""
-	})
-	// There is news of it, and a replica of nobody tells nothing.
+	const channel = "db0:positions:user_123:kraken"
 	text, err := srv.Do(t, "HGET", "positions:user_123:kraken", btcUSD).ToString()
 	must(t, err)
-	text = strings.Replace(text, fmt.Sprintf(`"rev":%d`, p.Rev), fmt.Sprintf(`"rev":%d`, p.Rev+2), 1)
-	srv.Do(t, "HSET", "positions:user_123:kraken", btcUSD, text)
-	srv.Do(t, "CONFIG", "SET", "replica-serve-stale-data", "no")
-	srv.Do(t, "REPLICAOF", "127.0.0.1", "1")
-	srv.Do(t, "PUBLISH", channel, fmt.Sprintf("D %d 123 6\nkrakenBTC/USD", p.Rev+1))
-	testenv.Eventually(t, "a read that is refused", func() (bool, string) {
-		info, err := srv.Do(t, "INFO", "errorstats").ToString()
-		must(t, err)
-		return strings.Contains(info, "MASTERDOWN"), info
-	})
+	type waited struct {
+		p   fulloncache.Position
+		err error
+	}
+	followers := func(some bool) {
+		t.Helper()
+		testenv.Eventually(t, "who follows", func() (bool, string) {
+			reply, err := srv.Do(t, "PUBSUB", "NUMSUB", channel).ToArray()
+			must(t, err)
+			n, err := reply[1].AsInt64()
+			must(t, err)
+			return n > 0 == some, fmt.Sprint(n)
+		})
+	}
+	news := func(rev int64) {
+		srv.Do(t, "PUBLISH", channel, fmt.Sprintf("D %d 123 6\nkrakenBTC/USD", rev))
+	}
+	// unanswered waits for a position of which there is news while the server is a
+	// replica of nobody, which tells nothing.
+	unanswered := func(ctx context.Context) <-chan waited {
+		t.Helper()
+		srv.Do(t, "CONFIG", "RESETSTAT")
+		waiting := make(chan waited, 1)
+		go func() {
+			p, err := c.Accounts.WaitPosition(ctx, desk, btcUSD, p.Rev)
+			waiting <- waited{p, err}
+		}()
+		followers(true)
+		srv.Do(t, "CONFIG", "SET", "replica-serve-stale-data", "no")
+		srv.Do(t, "REPLICAOF", "127.0.0.1", "1")
+		news(p.Rev + 1)
+		testenv.Eventually(t, "a read that is refused", func() (bool, string) {
+			info, err := srv.Do(t, "INFO", "errorstats").ToString()
+			must(t, err)
+			return strings.Contains(info, "MASTERDOWN"), info
+		})
+		return waiting
+	}
+
+	bounded, cancel := context.WithCancel(ctx)
+	waiting := unanswered(bounded)
+	cancel()
+	wantErr(t, (<-waiting).err, context.Canceled, "kraken", "BTC/USD")
 	srv.Do(t, "REPLICAOF", "NO", "ONE")
-	if got := <-waiting; got.Rev != p.Rev+2 {
-		t.Errorf("got %+v, want revision %d", got, p.Rev+2)
+	followers(false)
+
+	waiting = unanswered(ctx)
+	text = strings.Replace(text, fmt.Sprintf(`"rev":%d`, p.Rev), fmt.Sprintf(`"rev":%d`, p.Rev+2), 1)
+	srv.Do(t, "REPLICAOF", "NO", "ONE")
+	srv.Do(t, "HSET", "positions:user_123:kraken", btcUSD, text)
+	news(p.Rev + 2) // if it was read in between
+	w := <-waiting
+	if must(t, w.err); w.p.Rev != p.Rev+2 {
+		t.Errorf("got %+v, want revision %d", w.p, p.Rev+2)
 	}
 }
 
