@@ -533,6 +533,42 @@ func TestAccountIndexComesBack(t *testing.T) {
 	}
 }
 
+// What others took out of it is in it again with the first thing that is stored anew, not
+// only with a later one.
+func TestAccountIndexHasWhatIsStoredAnew(t *testing.T) {
+	t.Parallel()
+	ctx, cluster := testenv.Context(t), testenv.SharedCluster(t)
+	cfg := fulloncache.Config{ClusterMode: true, ClusterNodes: cluster.Addrs(), KeyPrefix: testenv.Prefix(t)}
+	c, other := open(t, cfg), open(t, cfg)
+	p := positionOf(0, fulloncache.Long, "1", "100")
+	for name, store := range map[string]func() error{
+		"fill":     func() error { _, err := c.Accounts.ApplyTrade(ctx, fillOf(0, fulloncache.Buy, "1", "100")); return err },
+		"position": func() error { return c.Accounts.UpsertPosition(ctx, p) },
+		"snapshot": func() error { return c.Accounts.ReplacePositions(ctx, desk, at(0), []fulloncache.Position{p}) },
+	} {
+		must(t, store())
+		result(other.Accounts.ClearPositions(ctx, desk))(t)
+		must(t, store())
+		n := 0
+		for got, err := range other.Accounts.AllPositions(ctx) {
+			wantPosition(t, got, err, p)
+			n++
+		}
+		if n != 1 {
+			t.Errorf("%s: %d positions are listed", name, n)
+		}
+		result(other.Accounts.ClearPositions(ctx, desk))(t)
+	}
+	for range 2 {
+		must(t, c.Accounts.SetAccount(ctx, balancesOf(desk, 0, "USD", "1")))
+		all, errs := listBalances(other.Accounts.Accounts(ctx))
+		if len(all) != 1 || errs[0] != nil {
+			t.Errorf("%v, %v are listed", all, errs)
+		}
+		result(other.Base.Clear(ctx))(t)
+	}
+}
+
 // indexed waits until the index leads to one position.
 func indexed(t testing.TB, c *fulloncache.Client, p fulloncache.Position) {
 	t.Helper()
