@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -141,16 +140,11 @@ func TestApplyTrade(t *testing.T) {
 		got, err = c.Accounts.ApplyTrade(s.ctx, of(desk, "BTCUSD", fillOf(0, fulloncache.Sell, "1", "7"))) // meets BTC/USD in keys
 		wantPosition(s, got, err, in(desk, "BTCUSD", positionOf(0, fulloncache.Short, "1", "7")))
 		stored(s, c, earned("15", "0.6", positionOf(5, fulloncache.Long, "2", "90")))
-		listed := make(map[string]string)
-		for p, err := range second.Accounts.AllPositions(s.ctx) {
-			must(s, err)
-			listed[fmt.Sprint(p.Account, " ", p.Symbol)] = p.Volume.String()
-		}
-		if want := map[string]string{
-			fmt.Sprint(desk, " BTC/USD"): "2", fmt.Sprint(desk, " BTCUSD"): "1", fmt.Sprint(desk2, " BTC/USD"): "1", fmt.Sprint(other, " BTC/USD"): "1",
-		}; !maps.Equal(listed, want) {
-			s.Fatalf("listed %v, want %v", listed, want)
-		}
+		wantPositions(s, second.Accounts.AllPositions(s.ctx),
+			in(other, btcUSD, positionOf(0, fulloncache.Short, "1", "7")),
+			in(desk2, btcUSD, positionOf(0, fulloncache.Short, "1", "7")),
+			earned("15", "0.6", positionOf(5, fulloncache.Long, "2", "90")),
+			in(desk, "BTCUSD", positionOf(0, fulloncache.Short, "1", "7")))
 	})
 }
 
@@ -293,15 +287,20 @@ func TestFillsOfBothSidesCount(t *testing.T) {
 	})
 }
 
+// buys are the first fills of desk in BTC/USD, each of 1 at 100.
+func buys(n int) (trades []fulloncache.Trade) {
+	for i := range n {
+		trades = append(trades, fillOf(i, fulloncache.Buy, "1", "100"))
+	}
+	return trades
+}
+
 // The last fills are known by their ids, older ones are refused: none counts twice.
 func TestFillsAreRemembered(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
 		s.cfg.FillsCap = 10
 		few := s.open()
-		var trades []fulloncache.Trade
-		for n := range 30 {
-			trades = append(trades, fillOf(n, fulloncache.Buy, "1", "100"))
-		}
+		trades := buys(30)
 		applied, err := few.Accounts.ApplyTrades(s.ctx, trades)
 		must(s, err)
 		if applied.Applied != 30 {
@@ -345,10 +344,7 @@ func TestFillsAreRememberedBesideWhatWasTold(t *testing.T) {
 	conformance(t, func(s *suite, _ *fulloncache.Client) {
 		s.cfg.FillsCap = 10
 		c := s.open()
-		var trades []fulloncache.Trade
-		for n := range 10 {
-			trades = append(trades, fillOf(n, fulloncache.Buy, "1", "100"))
-		}
+		trades := buys(10)
 		_, err := c.Accounts.ApplyTrades(s.ctx, trades)
 		must(s, err)
 		must(s, c.Accounts.UpsertPosition(s.ctx, positionOf(20, fulloncache.Long, "10", "100")))

@@ -549,14 +549,8 @@ func TestAccountIndexHasWhatIsStoredAnew(t *testing.T) {
 		must(t, store())
 		result(other.Accounts.ClearPositions(ctx, desk))(t)
 		must(t, store())
-		n := 0
-		for got, err := range other.Accounts.AllPositions(ctx) {
-			wantPosition(t, got, err, p)
-			n++
-		}
-		if n != 1 {
-			t.Errorf("%s: %d positions are listed", name, n)
-		}
+		t.Log(name)
+		wantPositions(t, other.Accounts.AllPositions(ctx), p)
 		result(other.Accounts.ClearPositions(ctx, desk))(t)
 	}
 	for range 2 {

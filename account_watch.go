@@ -118,10 +118,7 @@ func (c *AccountCache) positionAtLast(ctx context.Context, a Account, symbol str
 		if !errors.Is(err, ErrUnavailable) || kv.IsRefusal(err) || ctx.Err() != nil {
 			return p, err
 		}
-		select {
-		case <-time.After(rereadEvery):
-		case <-ctx.Done():
-		}
+		beforeReread(ctx)
 	}
 }
 

@@ -4,12 +4,22 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/redis/rueidis"
 
 	"github.com/fullon/fulloncache/internal/feed"
 	"github.com/fullon/fulloncache/internal/kv"
 )
+
+// beforeReread waits until who follows something is to try again to read what it may
+// have missed, or until ctx ends.
+func beforeReread(ctx context.Context) {
+	select {
+	case <-time.After(200 * time.Millisecond):
+	case <-ctx.Done():
+	}
+}
 
 // connector is how all sources of feeds reach the server.
 type connector struct{ kv *kv.Client }

@@ -132,9 +132,6 @@ func (f *barFollower) deliver(ctx context.Context, c *OHLCVCache, u feed.Update[
 	return true
 }
 
-// rereadEvery is how often who follows something tries to read what it may have missed.
-const rereadEvery = 200 * time.Millisecond
-
 // again reads what the series holds from a time on, as soon as it can be read; it
 // reports whether yield wants more.
 func (f *barFollower) again(ctx context.Context, c *OHLCVCache, from int64, yield func(BarUpdate, error) bool) (bars []Bar, more bool) {
@@ -152,12 +149,7 @@ func (f *barFollower) again(ctx context.Context, c *OHLCVCache, from int64, yiel
 		if !errors.Is(err, ErrUnavailable) {
 			return bars, true
 		}
-		pause := time.NewTimer(rereadEvery)
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
-		}
+		beforeReread(ctx)
 	}
 }
 
