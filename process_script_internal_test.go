@@ -262,6 +262,68 @@ func (d *processDesk) nothing(what, want string, do func() string) {
 	d.changed(before, nil)
 }
 
+// What fails on a key of another type leaves all as it was.
+func TestProcessScriptsFailAsAWhole(t *testing.T) {
+	d := newProcessDesk(t)
+	c, id := d.c.Processes, d.h.p.ID
+	told := func(seq int, stop, status string) []string {
+		return slices.Concat(d.h.args(d.h.p), []string{strconv.Itoa(seq), stop, "status", status})
+	}
+	all := []int{ofProcesses, ofDue, ofComponents, ofRev, ofComponent, ofHistory}
+	for _, run := range []struct {
+		script kv.Script
+		args   []string
+		keys   []int
+		ready  func()
+	}{
+		{kv.ProcessRegister, slices.Concat(d.h.args(d.h.p), d.h.p.told()), all, func() {}},
+		{kv.ProcessBeat, told(2, "", "error"), all, func() {}},
+		{kv.ProcessBeat, told(2, "stop", "stopped"), all, func() {}},
+		{kv.ProcessDie, slices.Concat([]string{id, microseconds(time.Hour), "0"}, c.channels(ProcessBot), c.history()), all, func() { d.do("ZADD", ofDue, "1", id) }},
+		{kv.ProcessForget, slices.Concat([]string{id, "0"}, c.channels(ProcessBot)), all[:len(all)-1], func() { d.do("ZREM", ofDue, id) }},
+	} {
+		run.ready()
+		for _, key := range run.keys {
+			d.spoiled(key, func() {
+				before := d.dumps()
+				_, err := d.c.kv.Run(testenv.Context(t), run.script, d.h.keys, run.args)
+				if !kv.IsWrongType(err) {
+					t.Errorf("%s, %s: got %v", run.script, d.h.keys[key], err)
+				}
+				if after := d.dumps(); !slices.Equal(after, before) {
+					t.Errorf("%s, %s: something was changed", run.script, d.h.keys[key])
+				}
+			})
+		}
+	}
+}
+
+// spoiled does something while a key is of another type.
+func (d *processDesk) spoiled(key int, do func()) {
+	d.Helper()
+	kept := flat(d.do("DUMP", key))
+	d.do("DEL", key)
+	if key == ofRev {
+		d.do("LPUSH", key, "x")
+	} else {
+		d.do("SET", key, "x")
+	}
+	do()
+	d.do("DEL", key)
+	if kept != "" {
+		d.do("RESTORE", key, "0", kept)
+	}
+}
+
+// dumps are what all keys hold.
+func (d *processDesk) dumps() (texts []string) {
+	d.Helper()
+	for key := range d.h.keys {
+		texts = append(texts, flat(d.do("DUMP", key)))
+	}
+	return texts
+}
+
 // A heartbeat that has nothing to tell is recorded, unless there is more to do: that
 // is left to process_beat.
 func TestProcessAliveRecords(t *testing.T) {
