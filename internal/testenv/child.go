@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"testing"
+	"time"
 )
 
 // Child does, in a process that a test started by [Command] with the same variable,
@@ -15,6 +17,7 @@ func Child[T any](variable string, do func(told T) error) {
 	if text == "" {
 		return
 	}
+	go endWith(os.Getenv(parentVariable))
 	var told T
 	err := json.Unmarshal([]byte(text), &told)
 	if err == nil {
@@ -25,6 +28,19 @@ func Child[T any](variable string, do func(told T) error) {
 		os.Exit(1) //revive:disable-line:deep-exit a child is nothing else
 	}
 	os.Exit(0) //revive:disable-line:deep-exit likewise
+}
+
+// parentVariable tells a child who started it.
+const parentVariable = "FULLON_CACHE_TEST_PARENT"
+
+// endWith ends a child whose parent is gone: a test that is killed, or takes too long,
+// does not end its children.
+func endWith(parent string) {
+	for range time.Tick(100 * time.Millisecond) {
+		if strconv.Itoa(os.Getppid()) != parent {
+			os.Exit(1) //revive:disable-line:deep-exit likewise
+		}
+	}
 }
 
 // Command is this test binary as a process of its own that is told something, as
@@ -40,6 +56,6 @@ func Command(t testing.TB, variable string, told any) *exec.Cmd {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), variable+"="+string(text))
+	cmd.Env = append(os.Environ(), variable+"="+string(text), parentVariable+"="+strconv.Itoa(os.Getpid()))
 	return cmd
 }

@@ -27,7 +27,10 @@ import (
 // to end well.
 const helper = "TESTENV_HELPER"
 
-func TestMain(m *testing.M) { testenv.Main(m) }
+func TestMain(m *testing.M) {
+	children()
+	testenv.Main(m)
+}
 
 func must(t testing.TB, err error) {
 	t.Helper()
