@@ -169,6 +169,21 @@ func TestApplyTradeWherePositionIsGone(t *testing.T) {
 	})
 }
 
+// Nor does a position that is told anew have the fills of one that is gone.
+func TestUpsertPositionWhereItIsGone(t *testing.T) {
+	corruptMode(t, func(s *suite, c *fulloncache.Client) {
+		fill := fillOf(2, fulloncache.Buy, "1", "100")
+		_, err := c.Accounts.ApplyTrade(s.ctx, fill)
+		must(s, err)
+		s.do("HDEL", s.userKey("positions", ":kraken"), "BTC/USD")
+		must(s, c.Accounts.UpsertPosition(s.ctx, positionOf(1, fulloncache.Long, "1", "100")))
+		for range 2 {
+			got, err := c.Accounts.ApplyTrade(s.ctx, fill)
+			wantPosition(s, got, err, positionOf(2, fulloncache.Long, "2", "100"))
+		}
+	})
+}
+
 func TestApplyTradesOfManyPositions(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
 		var trades []fulloncache.Trade

@@ -3,11 +3,14 @@ package fulloncache
 import (
 	"errors"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/fullon/fulloncache/internal/testenv"
 )
 
 // rounded is r with 18 places, half-even, the slow way.
@@ -338,6 +341,67 @@ func TestReadPositionMessage(t *testing.T) {
 		var corrupt *CorruptError
 		if !errors.As(err, &corrupt) || corrupt.Key != "channel" {
 			t.Errorf("%q: got %v", message, err)
+		}
+	}
+}
+
+// Every change is told once, each with a revision of its own, and so is that all were
+// told.
+func TestPositionChangesAreTold(t *testing.T) {
+	t.Parallel()
+	ctx := testenv.Context(t)
+	client, err := New(ctx, Config{URL: testenv.Redis(t).URL(), KeyPrefix: testenv.Prefix(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	c, a := client.Accounts, Account{123, "kraken"}
+	held := func(symbol string, n int) Position {
+		p := Position{Account: a, Symbol: symbol, Side: Long, Time: time.Unix(int64(1_700_000_000+n), 0).UTC()}
+		p.Volume, p.Cost = MustDecimal("2"), MustDecimal("6")
+		return p
+	}
+	last := int64(0)
+	for _, step := range []struct {
+		what, want string
+		do         func() error
+	}{
+		{"the first", "P:A/B R", func() error { return c.UpsertPosition(ctx, held("A/B", 1)) }},
+		{"another", "P:C/B", func() error { return c.UpsertPosition(ctx, held("C/B", 1)) }},
+		{"all: one more, one less", "D:C/B P:A/B P:E/B S:", func() error {
+			return c.ReplacePositions(ctx, a, held("", 2).Time, []Position{held("A/B", 2), held("E/B", 2)})
+		}},
+		{"all, and there are none", "D:A/B D:E/B S:", func() error { return c.ReplacePositions(ctx, a, held("", 3).Time, nil) }},
+		{"nothing to delete", "", func() error { return c.DeletePosition(ctx, a, "A/B") }},
+		{"two again", "P:A/B", func() error { return c.UpsertPosition(ctx, held("A/B", 4)) }},
+		{"two again", "P:C/B", func() error { return c.UpsertPosition(ctx, held("C/B", 4)) }},
+		{"one is deleted", "D:A/B", func() error { return c.DeletePosition(ctx, a, "A/B") }},
+		{"two again", "P:A/B", func() error { return c.UpsertPosition(ctx, held("A/B", 5)) }},
+		{"all are deleted", "D:A/B D:C/B", func() error { _, err := c.ClearPositions(ctx, a); return err }},
+	} {
+		messages := toldOn(t, []string{c.keys.PositionsChannel(a.UserID, a.Exchange), c.keys.PositionRevChannel(a.UserID)}, func() {
+			if err := step.do(); err != nil && !errors.Is(err, ErrNotFound) {
+				t.Error(step.what, err)
+			}
+		})
+		var told []string
+		for _, text := range messages {
+			m, err := readPositionMessage("channel", text)
+			switch {
+			case err != nil:
+				t.Error(step.what, err)
+			case m.kind == messageReset:
+				told = append(told, m.kind)
+				continue
+			case m.position.Rev <= last:
+				t.Errorf("%s: %q after revision %d", step.what, text, last)
+			}
+			last = m.position.Rev
+			told = append(told, m.kind+":"+m.position.Symbol)
+		}
+		slices.Sort(told) // of one change, in no order
+		if got := strings.Join(told, " "); got != step.want {
+			t.Errorf("%s: told %q, want %q", step.what, got, step.want)
 		}
 	}
 }

@@ -207,45 +207,10 @@ func (d *processDesk) before() map[string]string {
 	return d.state()
 }
 
-// told are the revisions and control messages that those who watch were told.
-func (d *processDesk) told(do func()) (messages []string) {
+// told are the messages that those who watch processes were told.
+func (d *processDesk) told(do func()) []string {
 	d.Helper()
-	ctx := testenv.Context(d)
-	c := d.c.Processes
-	conn, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{testenv.Redis(d).Addr()}, DisableCache: true})
-	if err != nil {
-		d.Fatal(err)
-	}
-	defer conn.Close()
-	dedicated, release := conn.Dedicate()
-	defer release()
-	heard := make(chan string, 100)
-	dedicated.SetPubSubHooks(rueidis.PubSubHooks{
-		OnSubscription: func(s rueidis.PubSubSubscription) { heard <- s.Kind },
-		OnMessage:      func(m rueidis.PubSubMessage) { heard <- m.Message },
-	})
-	channels := c.channels(ProcessBot)[1:]
-	for _, channel := range append(channels, "end:"+channels[0]) {
-		if err := dedicated.Do(ctx, dedicated.B().Subscribe().Channel(channel).Build()).Error(); err != nil {
-			d.Fatal(err)
-		}
-		<-heard
-	}
-	do()
-	if err := conn.Do(ctx, conn.B().Publish().Channel("end:"+channels[0]).Message("end").Build()).Error(); err != nil {
-		d.Fatal(err)
-	}
-	for {
-		select {
-		case m := <-heard:
-			if m == "end" {
-				return messages
-			}
-			messages = append(messages, m)
-		case <-ctx.Done():
-			d.Fatal(ctx.Err())
-		}
-	}
+	return toldOn(d, d.c.Processes.channels(ProcessBot)[1:], do)
 }
 
 // nothing checks that a script refuses, and changes nothing.
