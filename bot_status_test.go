@@ -185,7 +185,10 @@ func TestBotFeedsOfTwoProcesses(t *testing.T) {
 	for _, mode := range modes[:2] { // what is in this process has no other one
 		t.Run(mode.name, func(t *testing.T) {
 			t.Parallel()
-			const rounds = 10_000
+			rounds := 10_000
+			if mode.name == "cluster" && !testenv.Soak() {
+				rounds = 2_000
+			}
 			cfg := mode.config(t)
 			cfg.KeyPrefix = testenv.Prefix(t)
 			ended := make(chan error, 2)

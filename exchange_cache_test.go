@@ -505,11 +505,7 @@ func testCatalogueDeletion(m *meta) {
 // A write of one cache is a write of the other: whoever wrote reads it at once,
 // whatever the server has told it by then.
 func testCatalogueWriteSeenBySymbols(m *meta) {
-	rounds := 50
-	if testenv.Soak() {
-		rounds = 2_000
-	}
-	for i := range rounds {
+	for i := range m.rec.rounds {
 		name := fmt.Sprint("exchange ", i)
 		_, err := m.c.Symbols.List(m.ctx, name)
 		wantErr(m, err, fulloncache.ErrNotFound)

@@ -5,9 +5,12 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"math"
 	"sync"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/fullon/fulloncache"
 	"github.com/fullon/fulloncache/embedded"
@@ -83,6 +86,30 @@ type suite struct {
 // soak reports whether faults are to be tested in their full form. In process there
 // is nothing that could crash or be cut, and it is slow: there, it is the short one.
 func (s *suite) soak() bool { return testenv.Soak() && s.mode.admin != nil }
+
+// property checks one with many examples; in process, where scripts are slow and the
+// code is the same, with some.
+func (s *suite) property(check func(t *rapid.T)) {
+	s.Helper()
+	left := math.MaxInt
+	if s.mode.admin == nil {
+		left = 20
+	}
+	rapid.Check(s.T, func(t *rapid.T) {
+		if left == 0 {
+			return
+		}
+		left--
+		held := false
+		defer func() {
+			if !held || t.Failed() {
+				left = math.MaxInt // it is tried again, to find a smaller example
+			}
+		}()
+		check(t)
+		held = true
+	})
+}
 
 // conformance runs a test in every mode, in parallel.
 func conformance(t *testing.T, test func(s *suite, c *fulloncache.Client)) {

@@ -339,11 +339,33 @@ func (h *history) read(look func() (state int64, there bool, err error)) error {
 	return nil
 }
 
-func rounds() int64 {
-	if testenv.Soak() {
-		return 10_000
+// again returns what calls a function again and again beside others, and what ends
+// that. Who asks what is near-cached would take all of a processor: each asks some
+// thousand times a second.
+func (m *meta) again() (call func(func() error), stop func()) {
+	ctx, cancel := context.WithCancel(m.ctx)
+	var others sync.WaitGroup
+	call = func(do func() error) {
+		others.Go(func() {
+			pace := time.NewTicker(200 * time.Microsecond)
+			defer pace.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-pace.C:
+				}
+				if err := do(); err != nil {
+					m.Error(err)
+					return
+				}
+			}
+		})
 	}
-	return 60
+	return call, func() {
+		cancel()
+		others.Wait()
+	}
 }
 
 // Two processes refresh, one adds and deletes the same symbol: who reads after a
@@ -352,22 +374,7 @@ func rounds() int64 {
 func testRoundsOfWrites(m *meta) {
 	m.list("kraken")
 	var h history
-	stop, others := make(chan struct{}), sync.WaitGroup{}
-	again := func(call func() error) {
-		others.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				if err := call(); err != nil {
-					m.Error(err)
-					return
-				}
-			}
-		})
-	}
+	again, stop := m.again()
 	look := func() (int64, bool, error) {
 		s, err := m.c.Symbols.Get(m.ctx, btc)
 		if errors.Is(err, fulloncache.ErrNotFound) {
@@ -383,7 +390,7 @@ func testRoundsOfWrites(m *meta) {
 		again(func() error { _, err := c.Symbols.Refresh(m.ctx, "kraken"); return err })
 	}
 	again(func() error { _, err := third.Symbols.List(m.ctx, "kraken"); return err })
-	for range rounds() {
+	for range m.rec.rounds {
 		err := h.write(func(n int64) error {
 			if n%2 == 0 {
 				return m.c.Symbols.Delete(m.ctx, btc)
@@ -399,8 +406,7 @@ func testRoundsOfWrites(m *meta) {
 			break
 		}
 	}
-	close(stop)
-	others.Wait()
+	stop()
 	want, err := m.rec.symbols.ByExchange(m.ctx, "kraken")
 	must(m, err)
 	for _, c := range []*fulloncache.Client{m.c, m.other, third} {
@@ -416,7 +422,7 @@ func testRoundsOfAccountWrites(m *meta) {
 	user, kraken := m.rec.user(m), m.list("kraken")
 	account := m.account(user, kraken, "0")
 	var h history
-	stop, others := make(chan struct{}), sync.WaitGroup{}
+	again, stop := m.again()
 	look := map[string]func() (int64, bool, error){
 		"Get": func() (n int64, _ bool, err error) {
 			e, err := m.c.Exchanges.Get(m.ctx, account.ID)
@@ -434,39 +440,21 @@ func testRoundsOfAccountWrites(m *meta) {
 		},
 	}
 	for name, look := range look {
-		others.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				if err := h.read(look); err != nil {
-					m.Errorf("%s: %v", name, err)
-					return
-				}
+		again(func() error {
+			if err := h.read(look); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
 			}
+			return nil
 		})
-		others.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				if err := errors.Join(m.other.Exchanges.Invalidate(m.ctx, account.ID), m.other.Exchanges.InvalidateUser(m.ctx, user)); err != nil {
-					m.Error(err)
-					return
-				}
-				_, err := m.other.Exchanges.Get(m.ctx, account.ID)
-				if err != nil {
-					m.Error(err)
-					return
-				}
+		again(func() error {
+			if err := errors.Join(m.other.Exchanges.Invalidate(m.ctx, account.ID), m.other.Exchanges.InvalidateUser(m.ctx, user)); err != nil {
+				return err
 			}
+			_, err := m.other.Exchanges.Get(m.ctx, account.ID)
+			return err
 		})
 	}
-	for range rounds() {
+	for range m.rec.rounds {
 		err := h.write(func(n int64) error {
 			account.Name = fmt.Sprint(n)
 			_, err := m.c.Exchanges.Update(m.ctx, account)
@@ -480,8 +468,7 @@ func testRoundsOfAccountWrites(m *meta) {
 			break
 		}
 	}
-	close(stop)
-	others.Wait()
+	stop()
 	for _, c := range m.both() {
 		seen(m, account, func() (fulloncache.Exchange, error) { return c.Exchanges.Get(m.ctx, account.ID) })
 	}

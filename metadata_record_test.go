@@ -60,5 +60,5 @@ func recordAt(t testing.TB, dsn string) record {
 		u, err := db.Users.Add(ctx, fulloncache.User{Mail: fmt.Sprintf("%d@example.com", users), Name: "Someone"})
 		must(t, err)
 		return u.ID
-	}}
+	}, roundsOf(15)}
 }

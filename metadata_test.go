@@ -19,12 +19,21 @@ type record struct {
 	exchanges fulloncache.ExchangeStore
 	symbols   fulloncache.SymbolStore
 	user      func(t testing.TB) int64 // adds a user
+	rounds    int                      // of tests that write again and again: a database is slow
+}
+
+// roundsOf is how often tests write, unless they have time.
+func roundsOf(short int) int {
+	if testenv.Soak() {
+		return 10_000
+	}
+	return short
 }
 
 // memory is a record in memory.
 func memory(testing.TB) record {
 	b := newBook()
-	return record{exchangeBook{b}, symbolBook{b}, func(testing.TB) int64 { return b.user() }}
+	return record{exchangeBook{b}, symbolBook{b}, func(testing.TB) int64 { return b.user() }, roundsOf(60)}
 }
 
 // under returns the record under a watch.

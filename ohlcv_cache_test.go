@@ -241,7 +241,7 @@ func TestBarsTenThousand(t *testing.T) {
 func TestBarsEqualTheSortedSet(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
 		other := s.open()
-		rapid.Check(s.T, func(t *rapid.T) {
+		s.property(func(t *rapid.T) {
 			if err := c.OHLCV.Delete(s.ctx, minutes); err != nil && !errors.Is(err, fulloncache.ErrNotFound) {
 				t.Fatal(err)
 			}

@@ -253,6 +253,13 @@ func TestBarExchangesAreIndexedAgain(t *testing.T) {
 		n++
 		return listed(), ""
 	})
+	// Another process deleted all: a series that is new puts its exchange back before
+	// Append returns.
+	must(t, s.open().OHLCV.Delete(s.ctx, minutes))
+	s.append(c, minutes, barsOf(0, 1), fulloncache.Appended{Added: 1})
+	if !listed() {
+		t.Error("not listed again")
+	}
 	// It cannot be added to: what was appended is, and the last deletion says so.
 	s.do("DEL", exchanges)
 	s.do("SET", exchanges, "x")

@@ -264,6 +264,10 @@ func TestBarStreamCorrupt(t *testing.T) {
 		put(barsOf(5, 300)...)
 		wantCorrupt(s, f.next().err, list, "element 8, time")
 		f.want(minutes, barsOf(5, 300)...)
+		// A change before it says nothing of it.
+		s.do("RPUSH", list, "no bar")
+		put(barOf(298, 1))
+		f.want(minutes, barOf(298, 1))
 
 		s.do("HSET", index, "BTCUSD:1m", "garbage")
 		wantCorrupt(s, followBars(s, s.open(), minutes).next().err, index, "BTCUSD:1m")

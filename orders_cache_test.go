@@ -293,7 +293,7 @@ func TestOrderWritesFollowTheModel(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
 		run := 0
 		statuses := append(slices.Clone(allStatuses), "", "Filled", "CANCELLED", "cancel", "New", "Open")
-		rapid.Check(s.T, func(t *rapid.T) {
+		s.property(func(t *rapid.T) {
 			run++
 			exchange := fmt.Sprint("x", run)
 			models := map[string]*orderModel{"a": {}, "b": {}}

@@ -203,7 +203,7 @@ func TestTradesBatchesReturnInOrder(t *testing.T) {
 // in the order in which it was pushed.
 func TestTradesStayInOrder(t *testing.T) {
 	eachSide(t, nil, func(s *suite, l tradeSide) {
-		rapid.Check(s.T, func(t *rapid.T) {
+		s.property(func(t *rapid.T) {
 			var flying [][]int
 			var batches []*fulloncache.TradeBatch
 			var waiting []int
