@@ -41,6 +41,9 @@ type run struct{ pkg, tests string }
 // noFault are all tests but those of faults, which take minutes.
 const noFault = "^Test([^F]|F[^a])"
 
+// ofIncludes are the tests of what scripts include.
+const ofIncludes = "^TestInclude"
+
 // ofAccounts are the tests of balances and positions.
 const ofAccounts = "^Test(SetAccount|Account|Balance|Position|Fill|Apply|Replace|Watch|Wait|Upsert|Unknown|DeletePosition|Readers)"
 
@@ -52,8 +55,8 @@ var tests = []struct {
 }{
 	{"tick", []run{{".", "^Test(Tick|Set|Stream|Mirror|Delete|Crawler|Next|Any)"}}},
 	{"lease", []run{{"internal/lease", noFault}, {".", "^TestBot(Block|Lease|Open|Acq)|^TestLease|^TestBlock|^TestAcquire|^Test(Release|Renewal)OfWhat"}}},
-	{"times", []run{{"internal/lease", noFault}}},
-	{"stamp", []run{{"internal/lease", noFault}}},
+	{"times", []run{{"internal/kv", ofIncludes}}},
+	{"stamp", []run{{"internal/kv", ofIncludes}}},
 	{"clock", []run{{"internal/lease", noFault}}},
 	{"queue", []run{{"internal/queue", noFault}}},
 	{"aside", []run{{"internal/aside", noFault}}},
@@ -69,8 +72,8 @@ var tests = []struct {
 	{"process", []run{{".", "^TestProcess"}}},
 	{"writers", []run{{"internal/aside", noFault}}},
 	{"bury", []run{{"internal/queue", noFault}}},
-	{"decimals", []run{{".", "^Test(Order|Position|Fill)"}}},
-	{"revision", []run{{".", "^Test(Tick|Stream|Mirror|Order)"}}},
+	{"decimals", []run{{"internal/kv", ofIncludes}}},
+	{"revision", []run{{"internal/kv", ofIncludes}, {".", "^Test(Tick|Stream|Mirror|Order)"}}},
 }
 
 // mutant is a script with one change.
