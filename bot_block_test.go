@@ -479,6 +479,46 @@ func TestReleaseOfWhatChanged(t *testing.T) {
 	})
 }
 
+// Nor is half of it given back where the index is of another type.
+func TestReleaseFailsAsAWhole(t *testing.T) {
+	corruptMode(t, func(s *suite, c *fulloncache.Client) {
+		key, index := s.key("block_exchange", "kraken", ":BTCUSD"), s.key("block_exchange", "kraken", "")
+		l := acquire(s, c, btc, "bot_1", plain)
+		s.do("HDEL", key, "alone")
+		for name, give := range map[string]func() error{
+			"release": func() error { return l.Release(s.ctx) },
+			"unblock": func() error { return c.Bots.Unblock(s.ctx, btc, "bot_1", fulloncache.UnblockOptions{}) },
+		} {
+			s.do("DEL", index)
+			s.do("SET", index, "x")
+			s.untouched(index, func() { wantCorrupt(s, give(), index, "") })
+			if _, blocked, err := c.Bots.IsBlocked(s.ctx, btc); err != nil || !blocked {
+				s.Errorf("%s: blocked %v, %v", name, blocked, err)
+			}
+		}
+		s.do("DEL", index)
+		must(s, c.Bots.Unblock(s.ctx, btc, "bot_1", fulloncache.UnblockOptions{}))
+		wantFree(s, c, btc)
+	})
+}
+
+// Who takes part in a lease prolongs it, and puts it into the index anew.
+func TestLeaseThatIsProlonged(t *testing.T) {
+	corruptMode(t, func(s *suite, c *fulloncache.Client) {
+		key, index := s.key("block_exchange", "kraken", ":BTCUSD"), s.key("block_exchange", "kraken", "")
+		again := fulloncache.LeaseOptions{Reentrant: true, TTL: time.Minute}
+		acquire(s, c, btc, "bot_1", again)
+		s.do("DEL", index)
+		s.do("PEXPIRE", key, "5000")
+		acquire(s, s.open(), btc, "bot_1", again)
+		wantList(s, c.Bots.Blocks(s.ctx), btc.String()+" bot_1")
+		ttl, err := s.mode.admin(s, key).Do(s, "PTTL", key).AsInt64()
+		if must(s, err); ttl < 50_000 || ttl > 60_000 {
+			s.Errorf("it expires in %d ms", ttl)
+		}
+	})
+}
+
 // A renewal finds out that the server has forgotten the lease, and says so; one of
 // what cannot be read, or is another symbol's, says that, and is tried until the time
 // is over.

@@ -122,7 +122,6 @@ if patience ~= '' then
   if not redis.call('ZSCORE', line, request) then
     local last = redis.call('ZRANGE', line, -1, -1, 'WITHSCORES')[2]
     redis.call('ZADD', line, string.format('%.0f', math.max(now, (tonumber(last) or 0) + 1)), request)
-    since = stamp(now)
   end
   redis.call('HSET', waiting, request,
     table.concat({alive, since or stamp(now), #ARGV[10], #symbol, ARGV[10] .. symbol .. holder}, ' '))
