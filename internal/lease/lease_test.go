@@ -70,6 +70,29 @@ func TestLeaseEndsByTheClock(t *testing.T) {
 	})
 }
 
+// A release that failed is tried again by another, to which the lease is not one that
+// was lost.
+func TestReleaseIsTriedAgain(t *testing.T) {
+	conformance(t, func(s *suite) {
+		m := s.leases()
+		l, err := m.Acquire(s.ctx, s.btc, "a", asked(time.Minute))
+		must(s, err)
+		until := s.do("HGET", s.btc.Key, "until")
+		s.do("HDEL", s.btc.Key, "alone")
+		s.do("HSET", s.btc.Key, "until", "soon")
+		wantErr(s, l.Release(s.ctx), errCorrupt)
+		wantErr(s, l.Release(s.ctx), errCorrupt)
+		wantErr(s, l.Err(), errLost, "it was released")
+		s.do("HSET", s.btc.Key, "until", until)
+		for range 2 {
+			must(s, l.Release(s.ctx))
+		}
+		if _, held, err := m.Get(s.ctx, s.btc); err != nil || held {
+			s.Errorf("it is held: %v", err)
+		}
+	})
+}
+
 // A machine that was suspended has a clock that stood still meanwhile, and one that
 // did not.
 func TestLeaseSeesEitherClock(t *testing.T) {
