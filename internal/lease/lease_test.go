@@ -93,6 +93,26 @@ func TestReleaseIsTriedAgain(t *testing.T) {
 	})
 }
 
+// What is held by hand is told with its token, and prolonged by who has it.
+func TestHold(t *testing.T) {
+	conformance(t, func(s *suite) {
+		m := s.leases()
+		first, err := m.Hold(s.ctx, s.btc, "a", time.Minute)
+		must(s, err)
+		again, err := m.Hold(s.ctx, s.btc, "a", time.Hour)
+		must(s, err)
+		if first.Holder != "a" || first.Token <= 0 || again.Token != first.Token || !again.Since.Equal(first.Since) ||
+			first.Until.Sub(first.Since) != time.Minute || again.Until.Sub(first.Since) < time.Hour {
+			s.Errorf("got %+v, then %+v", first, again)
+		}
+		_, err = m.Hold(s.ctx, s.btc, "b", time.Minute)
+		wantBlocked(s, err, "a")
+		s.do("HSET", s.btc.Key, "until", "soon")
+		_, err = m.Hold(s.ctx, s.btc, "a", time.Minute)
+		wantErr(s, err, errCorrupt)
+	})
+}
+
 // A machine that was suspended has a clock that stood still meanwhile, and one that
 // did not.
 func TestLeaseSeesEitherClock(t *testing.T) {
