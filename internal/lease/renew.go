@@ -3,6 +3,7 @@ package lease
 import (
 	"container/heap"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/fullon/fulloncache/internal/kv"
@@ -151,7 +152,10 @@ func (l *Lease) renewed(begun time.Time, err error) {
 	} else {
 		next = min(l.ttl/20, l.deadline.Sub(l.m.opt.Now()))
 	}
-	l.failed = err
+	// That there was no time left for the last one tells less than what went before.
+	if l.failed == nil || !errors.Is(err, context.DeadlineExceeded) {
+		l.failed = err
+	}
 	l.mu.Unlock()
 	l.m.again(l, next)
 }

@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -69,7 +70,7 @@ func TestRenewed(t *testing.T) {
 	about(t, l, begun, 1500*time.Millisecond)
 	now = until.Add(-400 * time.Millisecond)
 	begun = time.Now()
-	l.renewed(now, cut)
+	l.renewed(now, context.DeadlineExceeded)
 	about(t, l, begun, 400*time.Millisecond)
 	if !l.deadline.Equal(until) || l.failed != cut {
 		t.Errorf("until %s, want %s; %v", l.deadline, until, l.failed)
