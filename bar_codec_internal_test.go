@@ -205,11 +205,7 @@ func TestBarStreamBeginsWithTheNewest(t *testing.T) {
 func TestBarStreamAfterAnotherConnection(t *testing.T) {
 	t.Parallel()
 	ctx := testenv.Context(t)
-	client, err := New(ctx, Config{URL: testenv.Redis(t).URL(), KeyPrefix: testenv.Prefix(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
+	client := newClient(t)
 	c, series := client.OHLCV, Series{Market{"kraken", "BTC/USD"}, "1m"}
 	var bars []Bar
 	for n := range 10 {

@@ -350,11 +350,7 @@ func TestReadPositionMessage(t *testing.T) {
 func TestPositionChangesAreTold(t *testing.T) {
 	t.Parallel()
 	ctx := testenv.Context(t)
-	client, err := New(ctx, Config{URL: testenv.Redis(t).URL(), KeyPrefix: testenv.Prefix(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
+	client := newClient(t)
 	c, a := client.Accounts, Account{123, "kraken"}
 	held := func(symbol string, n int) Position {
 		p := Position{Account: a, Symbol: symbol, Side: Long, Time: time.Unix(int64(1_700_000_000+n), 0).UTC()}

@@ -36,11 +36,7 @@ const (
 
 func newProcessDesk(t *testing.T) *processDesk {
 	t.Parallel()
-	c, err := New(testenv.Context(t), Config{URL: testenv.Redis(t).URL(), KeyPrefix: testenv.Prefix(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
+	c := newClient(t)
 	d := &processDesk{T: t, c: c}
 	d.h = newProcessHandle(c.Processes, Process{
 		Type: ProcessBot, Component: "bot_1", ID: "1", Status: ProcessRunning, Interval: 20 * time.Second, Host: "moon", PID: 7,
@@ -390,14 +386,16 @@ func TestProcessBeatRecords(t *testing.T) {
 	d.do("HSET", ofProcess, "died", "x")
 	beat("it had been declared dead", "stop", 1, map[string]string{".died": "", "due": "", "since": ""}, "status", "stopped")
 
-	for what, spoil := range map[string]func(){
-		"no number": func() { d.do("HDEL", ofProcess, "seq") },
-		"no hash":   func() { d.do("DEL", ofProcess); d.do("SET", ofProcess, "x") },
-		"gone":      func() { d.do("DEL", ofProcess) },
-	} {
-		spoil()
+	unknown := func(what string) {
+		d.Helper()
 		d.nothing(what, "0 0", func() string { return d.beat(me, 100, "") })
 	}
+	d.do("HDEL", ofProcess, "seq")
+	unknown("no number")
+	d.do("DEL", ofProcess)
+	unknown("gone")
+	d.do("SET", ofProcess, "x")
+	unknown("no hash")
 }
 
 // Who is silent for too long is declared dead, once.

@@ -8,6 +8,17 @@ import (
 	"github.com/fullon/fulloncache/internal/testenv"
 )
 
+// newClient opens a client of the shared server, with keys of its own.
+func newClient(t testing.TB) *Client {
+	t.Helper()
+	c, err := New(testenv.Context(t), Config{URL: testenv.Redis(t).URL(), KeyPrefix: testenv.Prefix(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
 // toldOn are the messages that came on channels of the shared server while something
 // was done, in their order, as a subscriber heard them who knows nothing of this
 // package.

@@ -1,7 +1,6 @@
 package kv
 
 import (
-	"context"
 	"fmt"
 	"math/big"
 	"strconv"
@@ -15,9 +14,9 @@ import (
 	"github.com/fullon/fulloncache/internal/testenv"
 )
 
-// included runs what scripts include, and then a body, on a real server: its Lua is
-// what counts, not what another makes of it.
-func included(t *testing.T) func(t rapid.TB, body string, keys []string, args ...string) string {
+// luaOf runs a body, with what it includes, on a real server: its Lua is what counts,
+// not what another makes of it.
+func luaOf(t *testing.T) func(t rapid.TB, body string, keys []string, args ...string) string {
 	t.Helper()
 	redis, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{testenv.Redis(t).Addr()}, DisableCache: true})
 	if err != nil {
@@ -27,30 +26,19 @@ func included(t *testing.T) func(t rapid.TB, body string, keys []string, args ..
 	ctx := testenv.Context(t)
 	return func(t rapid.TB, body string, keys []string, args ...string) string {
 		t.Helper()
-		var script strings.Builder
-		for line := range strings.Lines(body) {
-			if name, ok := strings.CutPrefix(strings.TrimSpace(line), "-- @include "); ok {
-				line = read("scripts/include/" + name + ".lua")
-			}
-			script.WriteString(line)
+		cmd := redis.B().Eval().Script(included(body)).Numkeys(int64(len(keys))).Key(keys...).Arg(args...).Build()
+		text, err := redis.Do(ctx, cmd).ToString()
+		if err != nil {
+			t.Fatalf("%q %q: %v", keys, args, err)
 		}
-		return eval(ctx, t, redis, script.String(), keys, args)
+		return text
 	}
-}
-
-func eval(ctx context.Context, t rapid.TB, redis rueidis.Client, script string, keys, args []string) string {
-	t.Helper()
-	text, err := redis.Do(ctx, redis.B().Eval().Script(script).Numkeys(int64(len(keys))).Key(keys...).Arg(args...).Build()).ToString()
-	if err != nil {
-		t.Fatalf("%q %q: %v", keys, args, err)
-	}
-	return text
 }
 
 // The times that scripts write are those that Go reads, of every day until 2255.
 func TestIncludeStamp(t *testing.T) {
 	t.Parallel()
-	run := included(t)
+	run := luaOf(t)
 	check := func(t rapid.TB, times ...time.Time) {
 		t.Helper()
 		var args, want []string
@@ -79,7 +67,7 @@ func TestIncludeStamp(t *testing.T) {
 // Numbers are compared exactly, however long they are.
 func TestIncludeDecimals(t *testing.T) {
 	t.Parallel()
-	run := included(t)
+	run := luaOf(t)
 	plain := rapid.StringMatching(`0{0,2}[0-9]{1,20}(\.[0-9]{0,10}0{0,2})?`)
 	check := func(t rapid.TB, a, b string) {
 		t.Helper()
@@ -105,7 +93,7 @@ func TestIncludeDecimals(t *testing.T) {
 // What has the form of a time is told from what has not.
 func TestIncludeTimes(t *testing.T) {
 	t.Parallel()
-	run := included(t)
+	run := luaOf(t)
 	const good = "2026-01-02T03:04:05.000000006Z"
 	for text, want := range map[string]bool{
 		good: true, "": false, good[:29]: false, good + "Z": false, " " + good[1:]: false, "2026-01-02T03:04:05Z": false, strings.ToLower(good): false,
@@ -127,7 +115,7 @@ func TestIncludeTimes(t *testing.T) {
 // for.
 func TestIncludeRevision(t *testing.T) {
 	t.Parallel()
-	run := included(t)
+	run := luaOf(t)
 	key := testenv.Prefix(t) + ":rev"
 	next := func(many int) (first, last, now int64) {
 		t.Helper()

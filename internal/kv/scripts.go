@@ -101,14 +101,7 @@ func loadScripts(inProcess bool) map[Script]script {
 	files, err := fs.Glob(scriptFiles, "scripts/*.lua")
 	must(err)
 	for _, file := range files {
-		var text strings.Builder
-		for line := range strings.Lines(read(file)) {
-			if name, ok := strings.CutPrefix(strings.TrimSpace(line), "-- @include "); ok {
-				line = read("scripts/include/" + name + ".lua")
-			}
-			text.WriteString(line)
-		}
-		body := text.String()
+		body := included(read(file))
 		retry := strings.Contains(body, "\n-- Retry: safe")
 		if inProcess {
 			_, body, _ = strings.Cut(body, "\n")
@@ -118,6 +111,18 @@ func loadScripts(inProcess bool) map[Script]script {
 		scripts[name] = script{body: body, sha: hex.EncodeToString(sum[:]), retry: retry}
 	}
 	return scripts
+}
+
+// included is a script with what it includes in its place.
+func included(script string) string {
+	var text strings.Builder
+	for line := range strings.Lines(script) {
+		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "-- @include "); ok {
+			line = read("scripts/include/" + name + ".lua")
+		}
+		text.WriteString(line)
+	}
+	return text.String()
 }
 
 func read(file string) string {
