@@ -212,41 +212,29 @@ func TestWaitPositionOfServerThatCannotAnswer(t *testing.T) {
 	ctx := testenv.Context(t)
 	srv := testenv.NewRedis(t)
 	c := open(t, fulloncache.Config{URL: srv.URL(), FeedHeartbeat: time.Hour})
-	p := result(c.Accounts.ApplyTrade(ctx, fillOf(0, fulloncache.Buy, "1", "100")))(t)
-	const channel = "db0:positions:user_123:kraken"
-	text, err := srv.Do(t, "HGET", "positions:user_123:kraken", btcUSD).ToString()
-	must(t, err)
+	long := positionOf(0, fulloncache.Long, "1", "100")
+	must(t, c.Accounts.ReplacePositions(ctx, desk, long.Time, []fulloncache.Position{long}))
+	p := result(c.Accounts.Position(ctx, desk, btcUSD))(t)
+	// That all were told is news of each: whoever begins to wait while somebody watches,
+	// so that all is known, reads the position.
+	w := watchPositions(t, c, desk)
+	w.want(p)
 	type waited struct {
 		p   fulloncache.Position
 		err error
 	}
-	followers := func(some bool) {
-		t.Helper()
-		testenv.Eventually(t, "who follows", func() (bool, string) {
-			reply, err := srv.Do(t, "PUBSUB", "NUMSUB", channel).ToArray()
-			must(t, err)
-			n, err := reply[1].AsInt64()
-			must(t, err)
-			return n > 0 == some, fmt.Sprint(n)
-		})
-	}
-	news := func(rev int64) {
-		srv.Do(t, "PUBLISH", channel, fmt.Sprintf("D %d 123 6\nkrakenBTC/USD", rev))
-	}
-	// unanswered waits for a position of which there is news while the server is a
-	// replica of nobody, which tells nothing.
+	// unanswered waits for a position while the server is a replica of nobody, which
+	// tells nothing.
 	unanswered := func(ctx context.Context) <-chan waited {
 		t.Helper()
 		srv.Do(t, "CONFIG", "RESETSTAT")
+		srv.Do(t, "CONFIG", "SET", "replica-serve-stale-data", "no")
+		srv.Do(t, "REPLICAOF", "127.0.0.1", "1")
 		waiting := make(chan waited, 1)
 		go func() {
 			p, err := c.Accounts.WaitPosition(ctx, desk, btcUSD, p.Rev)
 			waiting <- waited{p, err}
 		}()
-		followers(true)
-		srv.Do(t, "CONFIG", "SET", "replica-serve-stale-data", "no")
-		srv.Do(t, "REPLICAOF", "127.0.0.1", "1")
-		news(p.Rev + 1)
 		testenv.Eventually(t, "a read that is refused", func() (bool, string) {
 			info, err := srv.Do(t, "INFO", "errorstats").ToString()
 			must(t, err)
@@ -260,17 +248,46 @@ func TestWaitPositionOfServerThatCannotAnswer(t *testing.T) {
 	cancel()
 	wantErr(t, (<-waiting).err, context.Canceled, "kraken", "BTC/USD")
 	srv.Do(t, "REPLICAOF", "NO", "ONE")
-	followers(false)
 
 	waiting = unanswered(ctx)
-	text = strings.Replace(text, fmt.Sprintf(`"rev":%d`, p.Rev), fmt.Sprintf(`"rev":%d`, p.Rev+2), 1)
 	srv.Do(t, "REPLICAOF", "NO", "ONE")
-	srv.Do(t, "HSET", "positions:user_123:kraken", btcUSD, text)
-	news(p.Rev + 2) // if it was read in between
-	w := <-waiting
-	if must(t, w.err); w.p.Rev != p.Rev+2 {
-		t.Errorf("got %+v, want revision %d", w.p, p.Rev+2)
+	now := result(c.Accounts.ApplyTrade(ctx, fillOf(1, fulloncache.Buy, "1", "100")))(t)
+	came := <-waiting
+	wantPosition(t, came.p, came.err, now)
+	w.want(now)
+}
+
+// A server that cannot save answers a PING with an error: no reason to fall for whoever
+// ends a watch meanwhile.
+func TestWatchEndsWhileTheServerCannotSave(t *testing.T) {
+	t.Parallel()
+	ctx := testenv.Context(t)
+	srv := testenv.NewRedis(t)
+	c := open(t, fulloncache.Config{URL: srv.URL(), FeedHeartbeat: 100 * time.Millisecond})
+	first := positionOf(0, fulloncache.Long, "1", "100")
+	must(t, c.Accounts.UpsertPosition(ctx, first))
+	must(t, c.Accounts.UpsertPosition(ctx, in(desk2, btcUSD, first)))
+	stay := watchPositions(t, c, desk)
+	stay.want(first)
+	watching, end := context.WithCancel(ctx)
+	defer end()
+	for u, err := range c.Accounts.WatchPositions(watching, desk2) { // of the same user
+		wantPosition(t, u.Position, err, in(desk2, btcUSD, first))
+		srv.FailToSave(t)
+		wantErr(t, c.Accounts.UpsertPosition(ctx, first), fulloncache.ErrUnavailable, "MISCONF")
+		break
 	}
+	testenv.Eventually(t, "end of the subscription", func() (bool, string) {
+		list, err := srv.Do(t, "PUBSUB", "NUMSUB", "db0:positions:user_123:"+desk2.Exchange, "db0:positions:user_123:kraken").ToArray()
+		must(t, err)
+		left, err := list[1].AsInt64()
+		must(t, err)
+		rest, err := list[3].AsInt64()
+		must(t, err)
+		return left == 0 && rest == 1, fmt.Sprint(left, rest)
+	})
+	srv.Do(t, "CONFIG", "SET", "stop-writes-on-bgsave-error", "no")
+	stay.want(result(c.Accounts.ApplyTrade(ctx, fillOf(1, fulloncache.Buy, "1", "100")))(t))
 }
 
 // Cut off and connected again, the positions as they are come first.

@@ -33,8 +33,8 @@ type memory struct {
 	bad          map[string]error // what Load says of a group/key
 	loading      func(n int)      // called before and after the state is read, without the lock
 	connectErr   error
+	unreachable  bool // connecting takes for ever
 	subscribeErr error
-	unsubscribe  func() error // called when a hub unsubscribes
 	loadErr      error
 	probeErr     error
 	silent       bool // probes are not answered
@@ -53,7 +53,14 @@ func newMemory() *memory {
 	return &memory{state: make(map[string]Event[string, string]), conns: make(map[*memoryConn]bool), bad: make(map[string]error)}
 }
 
-func (m *memory) Connect(_ context.Context, _ string, onMessage func(channel, message string), onDrop func(channel string)) (Conn, error) {
+func (m *memory) Connect(ctx context.Context, _ string, onMessage func(channel, message string), onDrop func(channel string)) (Conn, error) {
+	m.mu.Lock()
+	unreachable := m.unreachable
+	m.mu.Unlock()
+	if unreachable {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.connectErr != nil {
@@ -149,24 +156,6 @@ func (c *memoryConn) Subscribe(_ context.Context, channels []string) error {
 		c.m.subscribed = append(c.m.subscribed, name)
 	}
 	return c.m.subscribeErr
-}
-
-func (c *memoryConn) Unsubscribe(_ context.Context, channels []string) error {
-	c.m.mu.Lock()
-	hook := c.m.unsubscribe
-	for _, name := range channels {
-		delete(c.channels, name)
-	}
-	c.m.mu.Unlock()
-	var err error
-	if hook != nil {
-		err = hook()
-	}
-	// A real connection reports its own unsubscriptions too.
-	for _, name := range channels {
-		c.onDrop(name)
-	}
-	return err
 }
 
 func (c *memoryConn) Close() {

@@ -62,10 +62,10 @@ type Source[K comparable, V any] interface {
 	Rename(v *V, key K)
 }
 
-// Conn is a pub/sub connection.
+// Conn is a pub/sub connection. It has no way to leave a channel: one that carries
+// channels that nobody follows any more is replaced.
 type Conn interface {
 	Subscribe(ctx context.Context, channels []string) error
-	Unsubscribe(ctx context.Context, channels []string) error
 	Lost() <-chan error
 	Close()
 }
@@ -113,4 +113,6 @@ var (
 	errEnded   = errors.New("it is not followed any more")
 	errUnknown = errors.New("the first full state is not here yet")
 	errDropped = errors.New("the server ended the subscription")
+
+	errReplaced = errors.New("a connection without what nobody follows takes its place") // which nobody is told
 )

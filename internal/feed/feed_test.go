@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -492,14 +493,6 @@ func TestUnfollow(t *testing.T) {
 	<-entered
 	gone.Close()
 	close(release)
-	testenv.Eventually(t, "unsubscribed", func() (bool, string) {
-		r.m.mu.Lock()
-		defer r.m.mu.Unlock()
-		for c := range r.m.conns {
-			return len(c.channels) == 2, fmt.Sprint(c.channels)
-		}
-		return false, "no connection"
-	})
 	r.m.set("g", "b", "2") // nobody follows it
 	r.m.set("g", "a", "2")
 	r.want(stay, "a=2")
@@ -513,8 +506,67 @@ func TestUnfollow(t *testing.T) {
 	})
 }
 
-// A channel that is followed again while it is unsubscribed is no disconnect.
-func TestFollowAgainWhileUnsubscribing(t *testing.T) {
+// beats makes the heartbeats of a rig so short that one waits for them.
+func beats(o *Options) { o.Heartbeat = 20 * time.Millisecond }
+
+// carries waits until the only connection has these channels besides that of signs of
+// life.
+func (r *rig) carries(channels ...string) {
+	r.Helper()
+	testenv.Eventually(r, "connection", func() (bool, string) {
+		r.m.mu.Lock()
+		defer r.m.mu.Unlock()
+		for c := range r.m.conns {
+			got := slices.Sorted(maps.Keys(c.channels))
+			return len(r.m.conns) == 1 && slices.Equal(got, append([]string{"g!"}, channels...)), fmt.Sprint(got)
+		}
+		return false, "none"
+	})
+}
+
+// A connection that carries what nobody follows any more is replaced, and those who
+// follow the rest do not notice.
+func TestLeftChannelsAreNotCarried(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, beats)
+	r.m.set("g", "a", "1")
+	r.m.set("g", "b", "1")
+	stay := r.subscribe(keyTopic("a"))
+	r.want(stay, "a=1")
+	gone := r.subscribe(keyTopic("b"))
+	r.want(gone, "b=1")
+	r.carries("g/a", "g/b")
+	v := r.view(keyTopic("a"))
+	gone.Close()
+	r.carries("g/a")
+	if !v.Connected() {
+		t.Error("who stays is told of a disconnect")
+	}
+	r.m.set("g", "a", "2")
+	r.want(stay, "a=2")
+	r.waitFor(v, "a=2")
+
+	// Also if the state was read anew in between.
+	gone = r.subscribe(keyTopic("b"))
+	r.want(gone, "b=1")
+	gone.Close()
+	r.m.publish("g!", "R")
+	r.carries("g/a")
+	r.m.missed("g", "a", "3")
+	again := r.subscribe(keyTopic("b"))
+	r.want(again, "b=1")
+	r.m.set("g", "c", "1")
+	gone = r.subscribe(keyTopic("c"))
+	r.want(gone, "c=1")
+	gone.Close()
+	r.carries("g/a", "g/b")
+	r.want(stay, "a=3") // read by whatever connection took its place
+	r.states.wait(t, true)
+}
+
+// A channel that is followed again before its connection is replaced begins with its
+// state, like any other.
+func TestFollowAgain(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.m.set("g", "a", "1")
@@ -523,38 +575,52 @@ func TestFollowAgainWhileUnsubscribing(t *testing.T) {
 	r.want(stay, "a=1")
 	gone := r.subscribe(keyTopic("b"))
 	r.want(gone, "b=1")
-	entered, release := make(chan struct{}), make(chan struct{})
-	r.m.locked(func(m *memory) {
-		m.unsubscribe = func() error { close(entered); <-release; return nil }
-	})
 	gone.Close()
-	<-entered
-	r.m.locked(func(m *memory) { m.unsubscribe = nil })
-	again := r.subscribe(keyTopic("b"))
-	close(release)
-	r.want(again, "b=1")
 	r.m.set("g", "b", "2")
-	r.m.set("g", "a", "2")
+	again := r.subscribe(keyTopic("b"))
 	r.want(again, "b=2")
+	r.m.set("g", "b", "3")
+	r.m.set("g", "a", "2")
+	r.want(again, "b=3")
 	r.want(stay, "a=2")
 	r.states.wait(t, true)
 }
 
-func TestUnsubscribeFails(t *testing.T) {
+// Those who follow the rest are told if no other connection comes.
+func TestReplacementFails(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.m.set("g", "a", "1")
-	stay, gone := r.subscribe(keyTopic("a")), r.subscribe(keyTopic("b"))
-	r.want(stay, "a=1")
-	r.states.wait(t, true)
-	r.m.locked(func(m *memory) {
-		m.unsubscribe = func() error {
-			r.m.locked(func(m *memory) { m.unsubscribe = nil })
-			return errors.New("broken pipe")
-		}
-	})
-	gone.Close()
-	r.want(stay, "!broken pipe", "a=1")
+	for name, change := range map[string]func(m *memory, failing bool){
+		"connection refused": func(m *memory, failing bool) {
+			if m.connectErr = nil; failing {
+				m.connectErr = errors.New("connection refused")
+			}
+		},
+		context.DeadlineExceeded.Error(): func(m *memory, failing bool) { m.unreachable = failing },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, beats)
+			r.m.set("g", "a", "1")
+			stay, gone := r.subscribe(keyTopic("a")), r.subscribe(keyTopic("b"))
+			r.want(stay, "a=1")
+			r.states.wait(t, true)
+			r.m.locked(func(m *memory) { change(m, true) })
+			gone.Close()
+			r.want(stay, "!"+name)
+			r.states.wait(t, true, false)
+			r.m.locked(func(m *memory) { change(m, false) })
+			for {
+				u, err := stay.Next(t.Context())
+				if err == nil {
+					if got := show(u, err); got != "a=1" {
+						t.Errorf("got %s", got)
+					}
+					break
+				}
+			}
+			r.states.wait(t, true, false, true)
+		})
+	}
 }
 
 func TestSubscribeFailsLater(t *testing.T) {
@@ -637,7 +703,7 @@ func TestAlive(t *testing.T) {
 // A group of more channels than one command takes.
 func TestManyTopics(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newRig(t, beats)
 	const n = 1200
 	var topics []Topic
 	for i := range n {
@@ -656,10 +722,7 @@ func TestManyTopics(t *testing.T) {
 	}
 	r.idle(s)
 	s.Close()
-	testenv.Eventually(t, "unsubscribed", func() (bool, string) {
-		left := r.m.load(func(m *memory) int { return len(m.all[0].channels) })
-		return left == 2, fmt.Sprint(left)
-	})
+	r.carries("g/0")
 	r.want(stay, "0=1")
 }
 

@@ -21,9 +21,6 @@ type group[K comparable, V any] struct {
 	mu     sync.RWMutex
 	topics map[string]*topic[K, V]
 	link   int // counts the connections
-	// leaving are channels that are being unsubscribed: that they end is no news,
-	// even if they are followed again meanwhile.
-	leaving map[string]bool
 
 	changed chan struct{} // topics came or went
 	resets  chan struct{} // the state must be read anew
@@ -70,7 +67,6 @@ func newGroup[K comparable, V any](h *Hub[K, V], name string) *group[K, V] {
 	g := &group[K, V]{
 		hub: h, name: name,
 		topics:  make(map[string]*topic[K, V]),
-		leaving: make(map[string]bool),
 		changed: make(chan struct{}, 1),
 		resets:  make(chan struct{}, 1),
 		dropped: make(chan struct{}, 1),
@@ -129,7 +125,9 @@ func (g *group[K, V]) run() {
 	}
 	pause.Reset()
 	for {
-		g.connected(pause)
+		if g.connected(pause) == errReplaced {
+			continue
+		}
 		retry := time.NewTimer(pause.NextBackOff())
 		select {
 		case <-g.ctx.Done():
@@ -167,8 +165,9 @@ func (g *group[K, V]) disconnected(err error) {
 	}
 }
 
-// connected makes one connection and serves it until it ends.
-func (g *group[K, V]) connected(pause *backoff.ExponentialBackOff) {
+// connected makes one connection, serves it until it ends, and returns why. Of one that
+// is only to be replaced nobody is told, as long as the next one comes soon.
+func (g *group[K, V]) connected(pause *backoff.ExponentialBackOff) error {
 	g.mu.Lock()
 	g.link++
 	link := g.link
@@ -176,16 +175,25 @@ func (g *group[K, V]) connected(pause *backoff.ExponentialBackOff) {
 	drain(g.resets)
 	drain(g.dropped)
 	g.maxRev.Store(0)
-	conn, err := g.hub.src.Connect(g.ctx, g.name,
+	ctx := g.ctx
+	if g.state.Connected() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, g.hub.opt.Heartbeat)
+		defer cancel()
+	}
+	conn, err := g.hub.src.Connect(ctx, g.name,
 		func(channel, message string) { g.receive(link, channel, message) },
 		func(channel string) { g.drop(link, channel) })
 	if err != nil {
 		g.disconnected(err)
-		return
+		return err
 	}
 	defer conn.Close()
 	// First of all: closing may have to wait for a server that is silent.
-	g.disconnected(g.serve(conn, pause))
+	if err = g.serve(conn, pause); err != errReplaced {
+		g.disconnected(err)
+	}
+	return err
 }
 
 // serve follows the topics over a connection until it ends, and returns why.
@@ -195,18 +203,14 @@ func (g *group[K, V]) serve(conn Conn, pause *backoff.ExponentialBackOff) error 
 	}
 	beat := time.NewTicker(g.hub.opt.Heartbeat)
 	defer beat.Stop()
-	subscribed := make(map[string]*topic[K, V])
-	for {
-		if err := g.reconcile(conn, subscribed); err != nil {
+	subscribed := make(map[string]*topic[K, V]) // nil: its state must be read
+	for first := true; ; first = false {
+		left, err := g.reconcile(conn, subscribed)
+		if err != nil {
 			return err
 		}
-		if g.state.since.Load() == 0 {
-			now := g.hub.opt.Now().UnixNano()
-			g.state.confirmed.Store(now)
-			g.state.since.Store(now)
-			g.state.err.Store(nil)
-			g.hub.opt.OnState(g.name, nil)
-			pause.Reset()
+		if first {
+			g.complete(pause)
 		}
 		select {
 		case <-g.ctx.Done():
@@ -217,16 +221,37 @@ func (g *group[K, V]) serve(conn Conn, pause *backoff.ExponentialBackOff) error 
 			return errDropped
 		case <-g.changed:
 		case <-g.resets:
-			clear(subscribed)
+			forget(subscribed)
 		case <-beat.C:
+			if left {
+				return errReplaced
+			}
 			reset, err := g.probe(conn)
 			if err != nil {
 				return err
 			}
 			if reset {
-				clear(subscribed)
+				forget(subscribed)
 			}
 		}
+	}
+}
+
+// complete notes that all is known over a new connection, and tells so if it was not.
+func (g *group[K, V]) complete(pause *backoff.ExponentialBackOff) {
+	now := g.hub.opt.Now().UnixNano()
+	g.state.confirmed.Store(now)
+	if g.state.since.CompareAndSwap(0, now) {
+		g.state.err.Store(nil)
+		g.hub.opt.OnState(g.name, nil)
+		pause.Reset()
+	}
+}
+
+// forget makes the state of all topics be read again. What is subscribed stays so.
+func forget[K comparable, V any](subscribed map[string]*topic[K, V]) {
+	for channel := range subscribed {
+		subscribed[channel] = nil
 	}
 }
 
@@ -259,53 +284,27 @@ func (g *group[K, V]) probe(conn Conn) (reset bool, err error) {
 	return false, nil
 }
 
-// reconcile subscribes to what is followed and not yet subscribed, reads its
-// state, and ends the subscriptions nobody follows.
-func (g *group[K, V]) reconcile(conn Conn, subscribed map[string]*topic[K, V]) error {
+// reconcile subscribes to what is followed and not yet subscribed, and reads its
+// state. left says that nobody follows some of the rest any more.
+func (g *group[K, V]) reconcile(conn Conn, subscribed map[string]*topic[K, V]) (left bool, err error) {
 	const batch = 512 // channels a command
 	var fresh []string
-	followed := make(map[string]bool)
-	for _, t := range g.list() {
-		followed[t.channel] = true
+	topics := g.list()
+	for _, t := range topics {
 		if subscribed[t.channel] != t {
 			fresh = append(fresh, t.channel)
 			subscribed[t.channel] = t
 		}
 	}
-	var gone []string
-	for channel := range subscribed {
-		if !followed[channel] {
-			gone = append(gone, channel)
-			delete(subscribed, channel)
-		}
-	}
-	for some := range slices.Chunk(gone, batch) {
-		g.leave(some)
-		err := conn.Unsubscribe(g.ctx, some)
-		g.leave(nil)
-		if err != nil {
-			return err
-		}
-	}
 	for some := range slices.Chunk(fresh, batch) {
 		if err := conn.Subscribe(g.ctx, some); err != nil {
-			return err
+			return false, err
 		}
 		if err := g.load(some, subscribed); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return nil
-}
-
-// leave remembers the channels that are being unsubscribed.
-func (g *group[K, V]) leave(channels []string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	clear(g.leaving)
-	for _, c := range channels {
-		g.leaving[c] = true
-	}
+	return len(subscribed) > len(topics), nil
 }
 
 // load reads the state behind channels that are subscribed: what changes
@@ -377,7 +376,7 @@ func (g *group[K, V]) receive(link int, channel, message string) {
 func (g *group[K, V]) drop(link int, channel string) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	if link != g.link || g.leaving[channel] {
+	if link != g.link {
 		return
 	}
 	if g.topics[channel] != nil || channel == g.hub.src.Control(g.name) {

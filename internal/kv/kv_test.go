@@ -468,18 +468,7 @@ func TestServersThatCannotAnswerNowAreUnavailable(t *testing.T) {
 		t.Parallel()
 		srv := testenv.NewRedis(t)
 		c, _ := connect(t, []string{srv.Addr()})
-		srv.Do(t, "CONFIG", "SET", "save", "1000 1000")
-		// The folder that the snapshot goes to is one that nobody can write.
-		srv.Do(t, "SET", "something", "to save")
-		dir, err := srv.Do(t, "CONFIG", "GET", "dir").AsStrMap()
-		must(t, err)
-		must(t, os.RemoveAll(dir["dir"]))
-		srv.Do(t, "BGSAVE")
-		testenv.Eventually(t, "failed save", func() (bool, string) {
-			info, err := srv.Do(t, "INFO", "persistence").ToString()
-			must(t, err)
-			return strings.Contains(info, "rdb_last_bgsave_status:err"), info
-		})
+		srv.FailToSave(t)
 		write(t, c, "MISCONF")
 	})
 	t.Run("MASTERDOWN", func(t *testing.T) {

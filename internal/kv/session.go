@@ -9,7 +9,9 @@ import (
 )
 
 // Session is a connection of its own for pub/sub and what must travel with it.
-// In a cluster all it touches shares a slot.
+// In a cluster all it touches shares a slot. Subscriptions end with it: rueidis sends a
+// PING after an UNSUBSCRIBE and panics unless it is answered with PONG, but a server that
+// cannot save (MISCONF) or a replica that lost its master (MASTERDOWN) answers otherwise.
 type Session struct {
 	c    *Client
 	conn rueidis.DedicatedClient
@@ -72,16 +74,6 @@ func (s *Session) Subscribe(ctx context.Context, channels []string) error {
 	cmd := s.conn.B().Subscribe().Channel(channels...).Build()
 	if s.c.opt.Cluster {
 		cmd = s.conn.B().Ssubscribe().Channel(channels...).Build()
-	}
-	_, err := s.do(ctx, cmd)
-	return err
-}
-
-// Unsubscribe ends subscriptions.
-func (s *Session) Unsubscribe(ctx context.Context, channels []string) error {
-	cmd := s.conn.B().Unsubscribe().Channel(channels...).Build()
-	if s.c.opt.Cluster {
-		cmd = s.conn.B().Sunsubscribe().Channel(channels...).Build()
 	}
 	_, err := s.do(ctx, cmd)
 	return err

@@ -68,14 +68,8 @@ func TestSession(t *testing.T) {
 			if _, err := s.Get(ctx, tag+"none"); !kv.IsNil(err) {
 				t.Errorf("absent: %v", err)
 			}
-			must(t, s.Unsubscribe(ctx, []string{tag + "a"}))
-			if got := receive(t, "end of a subscription", drops); got != tag+"a" {
-				t.Errorf("dropped %q", got)
-			}
-			node(tag).Do(t, c.Publish(), tag+"a", "unheard")
-			node(tag).Do(t, c.Publish(), tag+"b", "heard")
-			if got, want := receive(t, "message", messages), tag+"b heard"; got != want {
-				t.Errorf("got %q, want %q", got, want)
+			if len(drops) > 0 {
+				t.Errorf("dropped %q", <-drops)
 			}
 		})
 	}

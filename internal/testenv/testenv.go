@@ -313,6 +313,22 @@ func (s *Server) Restart(t testing.TB) {
 	must(t, s.own().Restart(ctx))
 }
 
+// FailToSave makes the server fail to save a snapshot. From then on it refuses writes,
+// and answers a PING with the same error (MISCONF).
+func (s *Server) FailToSave(t testing.TB) {
+	t.Helper()
+	s.Do(t, "CONFIG", "SET", "save", "1000 1000")
+	s.Do(t, "SET", "something", "to save")
+	// The folder that the snapshot goes to is one that nobody can write.
+	must(t, os.RemoveAll(s.own().Dir()))
+	s.Do(t, "BGSAVE")
+	Eventually(t, "failed save", func() (bool, string) {
+		info, err := s.Do(t, "INFO", "persistence").ToString()
+		must(t, err)
+		return strings.Contains(info, "rdb_last_bgsave_status:err"), info
+	})
+}
+
 // KillClients closes the connections of a type (normal or pubsub), but the
 // admin's own.
 func (s *Server) KillClients(t testing.TB, kind string) {
