@@ -396,11 +396,17 @@ func TestProbeFindsReset(t *testing.T) {
 	r.m.set("g", "a", "1")
 	s, v := r.subscribe(whole), r.view(whole)
 	r.want(s, "a=1")
-	before := v.State().Confirmed()
-	testenv.Eventually(t, "probes", func() (bool, string) {
-		now := v.State().Confirmed()
-		return now.After(before), now.String()
-	})
+	for range 2 {
+		before := v.State().Confirmed()
+		testenv.Eventually(t, "probes", func() (bool, string) {
+			now := v.State().Confirmed()
+			return now.After(before), now.String()
+		})
+	}
+	// The second came after whatever the first one made of its answer.
+	if n := r.m.load(func(m *memory) int { return m.loads }); n != 1 {
+		t.Errorf("the state was read %d times, and nothing had begun anew", n)
+	}
 	r.m.locked(func(m *memory) { clear(m.state); m.rev = 0 })
 	r.want(s, "a-")
 	r.m.set("g", "a", "2") // of revision 1 again
@@ -550,7 +556,7 @@ func TestLeftChannelsAreNotCarried(t *testing.T) {
 	gone = r.subscribe(keyTopic("b"))
 	r.want(gone, "b=1")
 	gone.Close()
-	r.m.publish("g!", "R")
+	r.m.say("g!", "R")
 	r.carries("g/a")
 	r.m.missed("g", "a", "3")
 	again := r.subscribe(keyTopic("b"))
@@ -651,6 +657,29 @@ func TestDropped(t *testing.T) {
 		r.want(s, "a=2")
 		first.onDrop(channel)
 		r.want(s, "!"+errDropped.Error(), "a=2")
+	}
+}
+
+// Only the end of what is followed over the connection of now is news.
+func TestDropOfWhatIsFollowed(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		link    int
+		channel string
+		dropped bool
+	}{
+		{2, "g", true},
+		{2, "g!", true},
+		{2, "g/left", false},
+		{1, "g", false},
+		{3, "g!", false},
+	} {
+		g := newGroup(newRig(t).hub, "g")
+		g.link, g.topics["g"] = 2, newTopic(g, "g")
+		g.drop(c.link, c.channel)
+		if got := len(g.dropped) == 1; got != c.dropped {
+			t.Errorf("%+v: %t", c, got)
+		}
 	}
 }
 
@@ -940,6 +969,27 @@ func TestReadingAheadOfMessages(t *testing.T) {
 	r.want(s, "b=1")
 	r.m.set("g", "a", "3")
 	r.want(s, "a=3")
+	r.idle(s)
+}
+
+// What a message told while the state was read after a disconnect, the reading does not
+// tell again.
+func TestMessageAheadOfReading(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.m.set("g", "a", "1")
+	s := r.subscribe(whole)
+	r.want(s, "a=1")
+	entered, release := r.loadGate(2)
+	r.m.cut(errors.New("cut"))
+	r.want(s, "!cut")
+	<-entered
+	r.m.set("g", "b", "1")
+	r.want(s, "b=1")
+	close(release)
+	r.want(s, "a=1")
+	r.m.set("g", "b", "2")
+	r.want(s, "b=2")
 	r.idle(s)
 }
 
