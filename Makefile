@@ -17,21 +17,15 @@ FUZZTIME ?= 10s
 EXEMPT_CAP := 10
 
 # Tools live in a module of their own, so that they enter nobody's dependencies.
-# They are built without the flags below, which the linters themselves go by.
 TOOL := go tool -modfile=$(CURDIR)/tools/go.mod
-BUILT = $$(GOFLAGS= $(TOOL) -n $(1))
-GOTEST = $(call BUILT,gotestsum) --format=pkgname --format-hide-empty-pkg --
+STATICCHECK := $(TOOL) staticcheck
+GOTEST := $(TOOL) gotestsum --format=pkgname --format-hide-empty-pkg --
 TESTFLAGS = -race -shuffle=on -timeout=20m $(if $(RUN),-run '$(RUN)')
 
 # Compilers, linters and tests make much garbage and end soon: collecting it less often
 # takes less of the processor. Benchmarks go without.
 test soak cover cover-cmd fuzz lint: export GOGC ?= 400
 test soak cover cover-cmd fuzz lint: export GOMEMLIMIT ?= 2GiB
-
-# Everything is built once, for the race detector: by linters, tests, the programs of the
-# docs and the command end to end. Not watched are an interpreter and a translated C
-# library, which have no goroutines and would be several times slower.
-test soak cover cover-cmd lint: export GOFLAGS ?= -race -gcflags=github.com/yuin/gopher-lua/...=-race=false -gcflags=modernc.org/...=-race=false
 
 # The other modules of this repository that hold code.
 MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod))
@@ -59,7 +53,7 @@ soak: servers ## run the tests with the faults in their full form (up to an hour
 .PHONY: cover
 cover: servers ## run the tests and hold the library to full coverage (report: htmlcov/index.html)
 	@packages=$$(go run ./scripts/covergate -packages) || exit; \
-	run() { $(GOTEST) $(TESTFLAGS) -vet=off -covermode=atomic -coverpkg="$$packages" $(ARGS) "$$@"; }; \
+	run() { $(GOTEST) $(TESTFLAGS) -covermode=atomic -coverpkg="$$packages" $(ARGS) "$$@"; }; \
 	rm -f again.out; run -coverprofile=coverage.out ./... || exit; \
 	missed=$$(go run ./scripts/covergate -missed coverage.out) || exit; \
 	if [[ -n $$missed ]]; then \
@@ -91,16 +85,16 @@ lint: ## check the format, run the linters, check layers, reference and test rul
 	@files=$$(gofmt -s -l .) && [[ -z $$files ]] || { echo "run make fmt for:" $$files >&2; exit 1; }
 	go mod tidy -diff
 	go vet ./...
-	$(call BUILT,staticcheck) ./...
-	$(call BUILT,errcheck) -ignoretests -exclude tools/errcheck.txt $$(go list ./... | grep -v /examples/)
-	$(call BUILT,errcheck) -ignoretests -exclude tools/errcheck-examples.txt ./examples/...
-	$(call BUILT,revive) -config tools/revive.toml -set_exit_status ./...
+	$(STATICCHECK) ./...
+	$(TOOL) errcheck -ignoretests -exclude tools/errcheck.txt $$(go list ./... | grep -v /examples/)
+	$(TOOL) errcheck -ignoretests -exclude tools/errcheck-examples.txt ./examples/...
+	$(TOOL) revive -config tools/revive.toml -set_exit_status ./...
 	go run ./scripts/layers
 	go run ./scripts/reference
 	go run ./scripts/testrules
 	for script in .ci/run scripts/*.sh; do bash -n "$$script" || exit; done
 	for module in $(MODULES); do \
-		(cd "$$module" && go mod tidy -diff && go vet ./... && $(call BUILT,staticcheck) ./...) || exit; \
+		(cd "$$module" && go mod tidy -diff && go vet ./... && $(STATICCHECK) ./...) || exit; \
 	done
 
 .PHONY: mutate
