@@ -24,8 +24,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/maypok86/otter/v2"
-
 	"github.com/fullon/fulloncache/internal/kv"
 )
 
@@ -103,7 +101,7 @@ type Cache[V any] struct {
 
 	entries     *kv.Near[*entry[V]]
 	generations *kv.Near[int64]
-	failures    *otter.Cache[string, time.Time] // of keys, until when they are not tried again
+	failures    kv.Bounded // of keys: until when (time.Time) they are not tried again
 
 	// trusted is a time in microseconds: what was loaded before is to be loaded
 	// anew. A time that is not known yet is beyond all times.
@@ -121,7 +119,7 @@ func New[V any](db *kv.Client, opt Options[V]) *Cache[V] {
 		opt:         opt,
 		entries:     kv.NewNear[*entry[V]](db, opt.Name, opt.NearSize),
 		generations: kv.NewNear[int64](db, opt.Name+" generation", opt.NearSize),
-		failures:    otter.Must(&otter.Options[string, time.Time]{MaximumSize: opt.NearSize}),
+		failures:    kv.NewBounded(opt.NearSize),
 		flights:     make(map[flightKey]*flight[V]),
 	}
 }
@@ -174,9 +172,9 @@ func (c *Cache[V]) get(ctx context.Context, key string, within time.Duration, lo
 			return Entry[V]{}, &LoadError{key, ErrNoLoad}
 		}
 		if outdated {
-			if again, failed := c.failures.GetIfPresent(key); failed {
+			if again, failed := c.failures.Get(key); failed {
 				// Who asks does not wait for a record that did not answer the last time.
-				if now.After(again) {
+				if now.After(again.(time.Time)) {
 					c.join(r)
 				}
 				return e.outdated(hit), nil

@@ -113,7 +113,7 @@ func (c *Cache[V]) fly(life context.Context, f *flight[V], r request) outcome[V]
 		c.failures.Set(r.key, time.Now().Add(retryAfter))
 		c.opt.OnEvent(LoadFailed, r.key, failed.Err)
 	case o.err == nil:
-		c.failures.Invalidate(r.key)
+		c.failures.Delete(r.key)
 	}
 	return o
 }

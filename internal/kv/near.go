@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/maypok86/otter/v2"
 	"github.com/redis/rueidis"
 )
 
@@ -16,7 +15,7 @@ import (
 // Where the server cannot track keys (in-process), every read asks it.
 type Near[V any] struct {
 	c       *Client
-	entries *otter.Cache[string, nearEntry[V]]
+	entries Bounded // of *nearEntry[V]
 
 	mu      sync.Mutex
 	flights map[string]*nearFlight
@@ -38,7 +37,7 @@ type nearFlight struct {
 func NewNear[V any](c *Client, name string, size int) *Near[V] {
 	n := &Near[V]{
 		c:       c,
-		entries: otter.Must(&otter.Options[string, nearEntry[V]]{MaximumSize: size}),
+		entries: NewBounded(size),
 		flights: make(map[string]*nearFlight),
 	}
 	c.near.add(nearCache{name: name, forget: n.forget, flush: n.flush})
@@ -65,15 +64,19 @@ func (n *Near[V]) Get(ctx context.Context, key string, read func(rueidis.Builder
 		return n.c.redis.DoCache(ctx, cmd, time.Hour).ToMessage()
 	})
 	v, err = decode(msg, err)
-	n.leave(key, flight, nearEntry[V]{v, asked}, err == nil)
+	n.leave(key, flight, &nearEntry[V]{v, asked}, err == nil)
 	return v, false, err
 }
 
 // Peek returns the value of key if it is held and may be served at a moment,
 // which is now: several look-ups can share a reading of the clock.
 func (n *Near[V]) Peek(key string, now time.Time) (v V, ok bool) {
-	e, ok := n.entries.GetIfPresent(key)
-	if !ok || !n.c.near.fresh(e.asked, now) {
+	held, ok := n.entries.Get(key)
+	if !ok {
+		return v, false
+	}
+	e := held.(*nearEntry[V])
+	if !n.c.near.fresh(e.asked, now) {
 		return v, false
 	}
 	return e.value, true
@@ -97,7 +100,7 @@ func (n *Near[V]) enter(key string) *nearFlight {
 	return f
 }
 
-func (n *Near[V]) leave(key string, f *nearFlight, e nearEntry[V], keep bool) {
+func (n *Near[V]) leave(key string, f *nearFlight, e *nearEntry[V], keep bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if keep && !f.dirty {
@@ -114,7 +117,7 @@ func (n *Near[V]) forget(key string) {
 	if f := n.flights[key]; f != nil {
 		f.dirty = true
 	}
-	n.entries.Invalidate(key)
+	n.entries.Delete(key)
 }
 
 func (n *Near[V]) flush() {
@@ -123,7 +126,7 @@ func (n *Near[V]) flush() {
 	for _, f := range n.flights {
 		f.dirty = true
 	}
-	n.entries.InvalidateAll()
+	n.entries.Clear()
 }
 
 // nearCache is what the connection needs to know of a Near.
