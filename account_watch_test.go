@@ -257,33 +257,55 @@ func TestWaitPositionOfServerThatCannotAnswer(t *testing.T) {
 	w.want(now)
 }
 
+// Whoever ends a watch takes what it followed off the connection, and those who follow
+// the rest see every change and no disconnect.
+func TestWatchEndsBesideAnother(t *testing.T) {
+	conformance(t, func(s *suite, c *fulloncache.Client) {
+		first := positionOf(0, fulloncache.Long, "1", "100")
+		must(s, c.Accounts.UpsertPosition(s.ctx, first))
+		must(s, c.Accounts.UpsertPosition(s.ctx, in(desk2, btcUSD, first)))
+		reader := s.open()
+		stay := watchPositions(s, reader, desk)
+		stay.want(first)
+		for n := range 2 {
+			for u, err := range reader.Accounts.WatchPositions(s.ctx, desk2) { // of the same user
+				wantPosition(s, u.Position, err, in(desk2, btcUSD, first))
+				break
+			}
+			if s.mode.admin != nil { // one can ask the server
+				key := s.userKey("positions", ":bitmex")
+				testenv.Eventually(s, "end of the subscription", func() (bool, string) {
+					left := subscribers(s, s.mode.admin(s, key), "db0:"+key)
+					rest := subscribers(s, s.mode.admin(s, key), "db0:"+s.userKey("positions", ":kraken"))
+					return left == 0 && rest == 1, fmt.Sprint(left, rest)
+				})
+			}
+			stay.want(result(c.Accounts.ApplyTrade(s.ctx, fillOf(n+1, fulloncache.Buy, "1", "100")))(s))
+		}
+	})
+}
+
 // A server that cannot save answers a PING with an error: no reason to fall for whoever
 // ends a watch meanwhile.
 func TestWatchEndsWhileTheServerCannotSave(t *testing.T) {
 	t.Parallel()
 	ctx := testenv.Context(t)
 	srv := testenv.NewRedis(t)
-	c := open(t, fulloncache.Config{URL: srv.URL(), FeedHeartbeat: 100 * time.Millisecond})
+	c := open(t, fulloncache.Config{URL: srv.URL()})
 	first := positionOf(0, fulloncache.Long, "1", "100")
 	must(t, c.Accounts.UpsertPosition(ctx, first))
 	must(t, c.Accounts.UpsertPosition(ctx, in(desk2, btcUSD, first)))
 	stay := watchPositions(t, c, desk)
 	stay.want(first)
-	watching, end := context.WithCancel(ctx)
-	defer end()
-	for u, err := range c.Accounts.WatchPositions(watching, desk2) { // of the same user
+	srv.FailToSave(t)
+	wantErr(t, c.Accounts.UpsertPosition(ctx, first), fulloncache.ErrUnavailable, "MISCONF")
+	for u, err := range c.Accounts.WatchPositions(ctx, desk2) { // of the same user
 		wantPosition(t, u.Position, err, in(desk2, btcUSD, first))
-		srv.FailToSave(t)
-		wantErr(t, c.Accounts.UpsertPosition(ctx, first), fulloncache.ErrUnavailable, "MISCONF")
 		break
 	}
+	const channels = "db0:positions:user_123:"
 	testenv.Eventually(t, "end of the subscription", func() (bool, string) {
-		list, err := srv.Do(t, "PUBSUB", "NUMSUB", "db0:positions:user_123:"+desk2.Exchange, "db0:positions:user_123:kraken").ToArray()
-		must(t, err)
-		left, err := list[1].AsInt64()
-		must(t, err)
-		rest, err := list[3].AsInt64()
-		must(t, err)
+		left, rest := subscribers(t, srv, channels+"bitmex"), subscribers(t, srv, channels+"kraken")
 		return left == 0 && rest == 1, fmt.Sprint(left, rest)
 	})
 	srv.Do(t, "CONFIG", "SET", "stop-writes-on-bgsave-error", "no")

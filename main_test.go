@@ -159,6 +159,19 @@ func (s *suite) do(command, key string, args ...string) {
 	s.mode.admin(s, key).Do(s, append([]string{command, key}, args...)...)
 }
 
+// subscribers counts who has subscribed to a channel of a server, in a shard or not.
+func subscribers(t testing.TB, srv *testenv.Server, channel string) (n int64) {
+	t.Helper()
+	for _, verb := range []string{"NUMSUB", "SHARDNUMSUB"} {
+		list, err := srv.Do(t, "PUBSUB", verb, channel).ToArray()
+		must(t, err)
+		some, err := list[1].AsInt64()
+		must(t, err)
+		n += some
+	}
+	return n
+}
+
 // untouched checks that a call changes nothing on the server that holds a key.
 func (s *suite) untouched(key string, call func()) {
 	s.Helper()

@@ -490,17 +490,13 @@ func TestNextSingleTick(t *testing.T) {
 		// The server has served Next's question for the revision once it served more
 		// commands than ours, or Next is subscribed.
 		testenv.Eventually(t, "question", func() (bool, string) {
-			list, err := testenv.Redis(t).Do(t, "PUBSUB", "NUMSUB", "db0:"+cfg.KeyPrefix+":tickers:kraken:BTCUSD").ToArray()
-			must(t, err)
-			n, _ := list[1].AsInt64()
+			n := subscribers(t, testenv.Redis(t), "db0:"+cfg.KeyPrefix+":tickers:kraken:BTCUSD")
 			return n > 0, fmt.Sprint(n)
 		})
 		must(t, writer.Ticks.Set(ctx, tickOf(btc, "2", 2*i+1)))
 		must(t, <-got)
 		testenv.Eventually(t, "the end", func() (bool, string) {
-			list, err := testenv.Redis(t).Do(t, "PUBSUB", "NUMSUB", "db0:"+cfg.KeyPrefix+":tickers:kraken:BTCUSD").ToArray()
-			must(t, err)
-			n, _ := list[1].AsInt64()
+			n := subscribers(t, testenv.Redis(t), "db0:"+cfg.KeyPrefix+":tickers:kraken:BTCUSD")
 			return n == 0, fmt.Sprint(n)
 		})
 	}

@@ -475,7 +475,7 @@ func TestLoadFails(t *testing.T) {
 
 func TestUnfollow(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newRig(t, beats)
 	r.m.set("g", "a", "1")
 	r.m.set("g", "b", "1")
 	entered, release := r.loadGate(1)
@@ -499,6 +499,7 @@ func TestUnfollow(t *testing.T) {
 	<-entered
 	gone.Close()
 	close(release)
+	r.carries("g/a")
 	r.m.set("g", "b", "2") // nobody follows it
 	r.m.set("g", "a", "2")
 	r.want(stay, "a=2")

@@ -176,7 +176,7 @@ func (g *group[K, V]) connected(pause *backoff.ExponentialBackOff) error {
 	drain(g.dropped)
 	g.maxRev.Store(0)
 	ctx := g.ctx
-	if g.state.Connected() {
+	if g.state.Connected() { // it takes the place of another; to wait for long would be a disconnect
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, g.hub.opt.Heartbeat)
 		defer cancel()
