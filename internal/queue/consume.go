@@ -682,6 +682,18 @@ func (c *consumer) expect(at time.Time) {
 	}
 }
 
+// forgetDue is called before a claim: it takes what is due by then. What is delayed
+// from then on cuts the pause after it short.
+func (c *consumer) forgetDue() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nextDue = time.Time{}
+	select {
+	case <-c.due:
+	default:
+	}
+}
+
 // claim takes over what is due again, from the delayed and from consumers that
 // did not settle in time.
 func (c *consumer) claim(ctx context.Context) {
@@ -696,9 +708,7 @@ func (c *consumer) claim(ctx context.Context) {
 		if limit == 0 {
 			return
 		}
-		c.mu.Lock()
-		c.nextDue = time.Time{}
-		c.mu.Unlock()
+		c.forgetDue()
 		wait, got, err := c.claimSome(ctx, scan, limit, "")
 		if err == nil && scan != "" {
 			scanned = time.Now()
@@ -712,21 +722,17 @@ func (c *consumer) claim(ctx context.Context) {
 		if got == limit {
 			continue
 		}
-		c.mu.Lock()
 		pause := c.opt.Poll
 		if wait >= 0 {
 			pause = min(pause, wait)
 		}
-		if !c.nextDue.IsZero() {
-			pause = min(pause, time.Until(c.nextDue))
-		}
-		c.mu.Unlock()
 		c.pause(ctx, pause)
 	}
 }
 
 // pause waits, or until something is due earlier.
 func (c *consumer) pause(ctx context.Context, d time.Duration) {
+	end := time.Now().Add(d)
 	timer := time.NewTimer(max(d, time.Millisecond))
 	defer timer.Stop()
 	for {
@@ -737,9 +743,9 @@ func (c *consumer) pause(ctx context.Context, d time.Duration) {
 			return
 		case <-c.due:
 			c.mu.Lock()
-			at := c.nextDue
+			due := c.nextDue
 			c.mu.Unlock()
-			timer.Reset(max(min(d, time.Until(at)), time.Millisecond))
+			timer.Reset(max(min(time.Until(end), time.Until(due)), time.Millisecond))
 		}
 	}
 }
