@@ -20,8 +20,7 @@ EXEMPT_CAP := 10
 TOOL := go tool -modfile=$(CURDIR)/tools/go.mod
 STATICCHECK := $(TOOL) staticcheck
 GOTEST := $(TOOL) gotestsum --format=pkgname --format-hide-empty-pkg --
-# Most tests wait for a server or a time most of the while: two at once per processor.
-TESTFLAGS = -race -shuffle=on -timeout=20m -parallel=$$((2 * $$(getconf _NPROCESSORS_ONLN))) $(if $(RUN),-run '$(RUN)')
+TESTFLAGS = -race -shuffle=on -timeout=20m $(if $(RUN),-run '$(RUN)')
 
 # Compilers, linters and tests make much garbage and end soon: collecting it less often
 # takes less of the processor. Benchmarks go without.

@@ -580,6 +580,48 @@ func TestWaitWhileASlotMoves(t *testing.T) {
 	}
 }
 
+// Who gives up in line while the server is away is told that it was.
+func TestWaitEndsInAnOutage(t *testing.T) {
+	t.Parallel()
+	srv := testenv.NewRedis(t)
+	opt := options(srv.Addr())
+	var failed atomic.Int64
+	unavailable := opt.Unavailable
+	opt.Unavailable = func(after time.Duration, err error) error {
+		failed.Add(1)
+		return unavailable(after, err)
+	}
+	s := newSuite(t, opt)
+	m := s.leases(func(o *lease.Options) { o.WaiterTTL = time.Second })
+	must(t, second(m.Acquire(s.ctx, s.btc, "holder", asked(time.Hour))))
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	turn := make(chan error, 1)
+	go func() { turn <- second(m.Wait(ctx, s.btc, "next", asked(time.Minute))) }()
+	testenv.Eventually(t, "its place", func() (bool, string) { return s.do("ZCARD", keys.LeaseLine(s.btc.Key)) == "1", "" })
+	srv.Kill()
+	testenv.Eventually(t, "signs of life that fail", func() (bool, string) { n := failed.Load(); return n > 2, fmt.Sprint(n) })
+	cancel()
+	err := s.ended(turn)
+	wantErr(t, err, context.Canceled)
+	wantErr(t, err, errUnavailable)
+}
+
+// A group that could not be put into its index is with the next lease: one that no
+// listing shows is nobody's to find.
+func TestGroupIsIndexedAfterAFailure(t *testing.T) {
+	conformance(t, func(s *suite) {
+		m := s.leases()
+		s.do("SET", s.btc.Groups, "text")
+		wantErr(s, second(m.Acquire(s.ctx, s.btc, "a", asked(time.Minute))), errCorrupt)
+		s.do("DEL", s.btc.Groups)
+		must(s, second(m.Acquire(s.ctx, s.btc, "a", asked(time.Minute))))
+		if got := s.do("SISMEMBER", s.btc.Groups, s.btc.Group); got != "1" {
+			s.Errorf("indexed: %s", got)
+		}
+	})
+}
+
 // One that waits rides a restart of the server out, and stands in line again.
 func TestWaitThroughARestart(t *testing.T) {
 	t.Parallel()
