@@ -27,6 +27,10 @@ TESTFLAGS = -race -shuffle=on -timeout=20m $(if $(RUN),-run '$(RUN)')
 test soak cover cover-cmd fuzz lint: export GOGC ?= 400
 test soak cover cover-cmd fuzz lint: export GOMEMLIMIT ?= 2GiB
 
+# A program with the race detector sleeps for a second before it ends, to let others
+# report too: each package's tests, and each process that they start and stop.
+test soak cover fuzz: export GORACE ?= atexit_sleep_ms=50
+
 # The other modules of this repository that hold code.
 MODULES := $(patsubst %/go.mod,%,$(wildcard bench/go.mod))
 
