@@ -55,9 +55,9 @@ soak: servers ## run the tests with the faults in their full form (up to an hour
 	@FULLON_CACHE_SOAK=1 $(GOTEST) $(TESTFLAGS) -timeout=60m $(ARGS) $(PKG)
 
 .PHONY: cover
-cover: servers ## run the tests and hold the library to full coverage (report: htmlcov/index.html)
+cover: servers ## run the tests, which lint has vetted, and hold the library to full coverage (report: htmlcov/index.html)
 	@packages=$$(go run ./scripts/covergate -packages) || exit; \
-	run() { $(GOTEST) $(TESTFLAGS) -covermode=atomic -coverpkg="$$packages" $(ARGS) "$$@"; }; \
+	run() { $(GOTEST) $(TESTFLAGS) -vet=off -covermode=atomic -coverpkg="$$packages" $(ARGS) "$$@"; }; \
 	rm -f again.out; run -coverprofile=coverage.out ./... || exit; \
 	missed=$$(go run ./scripts/covergate -missed coverage.out) || exit; \
 	if [[ -n $$missed ]]; then \
