@@ -91,6 +91,9 @@ type Update[K comparable, V any] struct {
 	Conflated int
 	// Known says that the event was known before the consumer began.
 	Known bool
+	// Later says that the state was complete once since the consumer began: a key of
+	// which it has heard nothing was not there.
+	Later bool
 }
 
 // Disconnected is the error element of a consumer: what it follows is cut off,

@@ -317,6 +317,33 @@ func TestReset(t *testing.T) {
 	}
 }
 
+// What a consumer finds in the first complete state was there when it began; what it
+// hears of afterwards came later, also if a reading tells it before its message does.
+func TestWhatCameLater(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	want := func(s *Sub[string, string], text string, later bool) {
+		t.Helper()
+		u, err := s.Next(testenv.Context(t))
+		if got := show(u, err); got != text || u.Later != later {
+			t.Fatalf("got %s, later %t, want %s, %t", got, u.Later, text, later)
+		}
+	}
+	r.m.set("g", "a", "1")
+	first := r.subscribe(whole)
+	want(first, "a=1", false)
+	r.states.wait(t, true)
+	r.m.missed("g", "b", "1")
+	r.m.say("g!", "R")
+	want(first, "b=1", true)
+	second := r.subscribe(whole)
+	want(second, "a=1", false)
+	want(second, "b=1", false)
+	r.m.set("g", "c", "1")
+	want(first, "c=1", true)
+	want(second, "c=1", true)
+}
+
 // A new counter is announced before its first update: the reading that follows
 // does not deliver that update twice.
 func TestResetDoesNotRepeat(t *testing.T) {

@@ -109,7 +109,7 @@ func (s *Sub[K, V]) push(it item[K, V]) (number int) {
 // offer adds an event, or puts it in the place of the newest waiting one of its
 // key if the buffer is full. More than the buffer plus one event per key never
 // wait.
-func (s *Sub[K, V]) offer(e Event[K, V], known bool) {
+func (s *Sub[K, V]) offer(e Event[K, V], known, later bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.queue)-s.head >= s.hub.opt.Buffer {
@@ -118,11 +118,11 @@ func (s *Sub[K, V]) offer(e Event[K, V], known bool) {
 			if s.hub.Conflate != nil {
 				e.Value = s.hub.Conflate(*waiting, e.Value)
 			}
-			*waiting = Update[K, V]{Event: e, Conflated: waiting.Conflated + 1}
+			*waiting = Update[K, V]{Event: e, Conflated: waiting.Conflated + 1, Later: waiting.Later}
 			return
 		}
 	}
-	s.last[e.Key] = s.push(item[K, V]{update: Update[K, V]{Event: e, Known: known}})
+	s.last[e.Key] = s.push(item[K, V]{update: Update[K, V]{Event: e, Known: known, Later: later}})
 }
 
 // fail adds an error; of one subject only the newest waits.

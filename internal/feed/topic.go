@@ -22,10 +22,10 @@ type topic[K comparable, V any] struct {
 	mu    sync.Mutex
 	epoch uint64 // counts the readings of the state; entries of an older one are unconfirmed
 	ready chan struct{}
-	whole bool  // the table is complete for the epoch
-	cut   error // why it is not
-	renew bool  // followers were cut off: the reading tells them all anew
-	subs  map[*Sub[K, V]]struct{}
+	whole bool                // the table is complete for the epoch
+	cut   error               // why it is not
+	renew bool                // followers were cut off: the reading tells them all anew
+	subs  map[*Sub[K, V]]bool // whether the state was complete once since they began
 	// late are events, published while the state is read, that are older than
 	// unconfirmed entries: only the reading tells whether revisions went back.
 	late []Event[K, V]
@@ -45,7 +45,7 @@ func newTopic[K comparable, V any](g *group[K, V], channel string) *topic[K, V] 
 		group: g, channel: channel,
 		table: xsync.NewMap[string, *slot[K, V]](),
 		ready: make(chan struct{}),
-		subs:  make(map[*Sub[K, V]]struct{}),
+		subs:  make(map[*Sub[K, V]]bool),
 	}
 }
 
@@ -83,6 +83,9 @@ func (t *topic[K, V]) complete(events []Event[K, V]) {
 		return true
 	})
 	t.whole, t.cut, t.tombs, t.late = true, nil, nil, nil
+	for s := range t.subs {
+		t.subs[s] = true
+	}
 	select {
 	case <-t.ready:
 	default:
@@ -150,8 +153,8 @@ func (t *topic[K, V]) put(e Event[K, V]) {
 }
 
 func (t *topic[K, V]) tell(e Event[K, V]) {
-	for s := range t.subs {
-		s.offer(e, false)
+	for s, later := range t.subs {
+		s.offer(e, false, later)
 	}
 }
 
@@ -178,7 +181,7 @@ func (t *topic[K, V]) disconnected(err error) {
 func (t *topic[K, V]) attach(s *Sub[K, V]) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.subs[s] = struct{}{}
+	t.subs[s] = t.whole
 	if t.cut != nil {
 		s.fail(t.group.name, t.cut)
 	}
@@ -194,7 +197,7 @@ func (t *topic[K, V]) attach(s *Sub[K, V]) {
 	})
 	slices.SortFunc(known, func(a, b *Entry[K, V]) int { return cmp.Compare(a.Rev, b.Rev) })
 	for _, e := range known {
-		s.offer(e.Event, true)
+		s.offer(e.Event, true, false)
 	}
 }
 
