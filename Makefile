@@ -27,8 +27,8 @@ TESTFLAGS = -race -shuffle=on -timeout=20m $(if $(RUN),-run '$(RUN)')
 test soak cover cover-cmd fuzz lint: export GOGC ?= 400
 test soak cover cover-cmd fuzz lint: export GOMEMLIMIT ?= 2GiB
 
-# A program with the race detector sleeps for a second before it ends, to let others
-# report too: each package's tests, and each process that they start and stop.
+# A program with the race detector sleeps for a second before it ends, to let other
+# goroutines report: each package's tests, and each process that they start and stop.
 test soak cover fuzz: export GORACE ?= atexit_sleep_ms=50
 
 # The other modules of this repository that hold code.
@@ -54,8 +54,9 @@ test: servers ## run the tests with the race detector (PKG=./internal/kv RUN=Tes
 soak: servers ## run the tests with the faults in their full form (up to an hour)
 	@FULLON_CACHE_SOAK=1 $(GOTEST) $(TESTFLAGS) -timeout=60m $(ARGS) $(PKG)
 
+# go test would vet all packages, with all they import, once more after lint did.
 .PHONY: cover
-cover: servers ## run the tests, which lint has vetted, and hold the library to full coverage (report: htmlcov/index.html)
+cover: servers ## run the tests and hold the library to full coverage (report: htmlcov/index.html)
 	@packages=$$(go run ./scripts/covergate -packages) || exit; \
 	run() { $(GOTEST) $(TESTFLAGS) -vet=off -covermode=atomic -coverpkg="$$packages" $(ARGS) "$$@"; }; \
 	rm -f again.out; run -coverprofile=coverage.out ./... || exit; \

@@ -55,10 +55,7 @@ func (c *TradesCache) Stream(ctx context.Context, markets ...Market) iter.Seq2[T
 				continue // two symbols can meet in one channel
 			}
 			last, known := seen[u.Key]
-			if !known && u.Later {
-				// None was there when the stream began, however late the first is heard of.
-				seen[u.Key], known = 0, true
-			}
+			known = known || u.Later // then none was there when the stream began
 			burst := u.Value
 			if begins(u) {
 				// Where the stream begins; later, what the feed read after it was cut off:

@@ -164,13 +164,17 @@ func TestTradeStreamFault(t *testing.T) {
 		t.Helper()
 		testenv.Eventually(t, "connection", func() (bool, string) { return seen.count(fulloncache.EventFeedConnected) >= n, "" })
 	}
-	push := func(from, to int) {
+	pushTo := func(m fulloncache.Market, from, to int) {
 		t.Helper()
-		_, err := c.Trades.PushMany(ctx, tradesOf(btc, from, to))
+		_, err := c.Trades.PushMany(ctx, tradesOf(m, from, to))
 		must(t, err)
 	}
+	push := func(from, to int) {
+		t.Helper()
+		pushTo(btc, from, to)
+	}
 	push(1, 3)
-	f := followTrades(t, reader, btc)
+	f := followTrades(t, reader, btc, eth)
 	connected(1)
 	push(3, 4)
 	f.want(tradeOf(btc, 3), 3, 0)
@@ -179,9 +183,11 @@ func TestTradeStreamFault(t *testing.T) {
 	wantErr(t, f.next().err, fulloncache.ErrUnavailable)
 	before := seen.count(fulloncache.EventFeedConnected)
 	push(4, 10)
+	pushTo(eth, 1, 4) // where there was none when the stream began
 	proxy.Restore(t)
 	connected(before + 1)
 	push(10, 11)
+	pushTo(eth, 4, 5)
 	for {
 		e := f.next()
 		if errors.Is(e.err, fulloncache.ErrUnavailable) {
@@ -192,6 +198,7 @@ func TestTradeStreamFault(t *testing.T) {
 		}
 		break
 	}
+	f.want(tradeOf(eth, 4), 4, 3)
 	// A server without data begins to count anew.
 	srv.Do(t, "FLUSHALL")
 	push(1, 3)

@@ -109,20 +109,20 @@ func (s *Sub[K, V]) push(it item[K, V]) (number int) {
 // offer adds an event, or puts it in the place of the newest waiting one of its
 // key if the buffer is full. More than the buffer plus one event per key never
 // wait.
-func (s *Sub[K, V]) offer(e Event[K, V], known, later bool) {
+func (s *Sub[K, V]) offer(u Update[K, V]) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.queue)-s.head >= s.hub.opt.Buffer {
-		if number, ok := s.last[e.Key]; ok {
+		if number, ok := s.last[u.Key]; ok {
 			waiting := &s.queue[number-s.base].update
 			if s.hub.Conflate != nil {
-				e.Value = s.hub.Conflate(*waiting, e.Value)
+				u.Value = s.hub.Conflate(*waiting, u.Value)
 			}
-			*waiting = Update[K, V]{Event: e, Conflated: waiting.Conflated + 1, Later: waiting.Later}
+			*waiting = Update[K, V]{Event: u.Event, Conflated: waiting.Conflated + 1, Later: waiting.Later}
 			return
 		}
 	}
-	s.last[e.Key] = s.push(item[K, V]{update: Update[K, V]{Event: e, Known: known, Later: later}})
+	s.last[u.Key] = s.push(item[K, V]{update: u})
 }
 
 // fail adds an error; of one subject only the newest waits.

@@ -154,7 +154,7 @@ func (t *topic[K, V]) put(e Event[K, V]) {
 
 func (t *topic[K, V]) tell(e Event[K, V]) {
 	for s, later := range t.subs {
-		s.offer(e, false, later)
+		s.offer(Update[K, V]{Event: e, Later: later})
 	}
 }
 
@@ -197,7 +197,7 @@ func (t *topic[K, V]) attach(s *Sub[K, V]) {
 	})
 	slices.SortFunc(known, func(a, b *Entry[K, V]) int { return cmp.Compare(a.Rev, b.Rev) })
 	for _, e := range known {
-		s.offer(e.Event, true, false)
+		s.offer(Update[K, V]{Event: e.Event, Known: true})
 	}
 }
 

@@ -197,7 +197,7 @@ func TestConflationCounts(t *testing.T) {
 			"publish": func(t *rapid.T) {
 				rev++
 				key := rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(t, "key")
-				s.offer(Event[string, string]{Key: key, Rev: rev}, false, false)
+				s.offer(Update[string, string]{Event: Event[string, string]{Key: key, Rev: rev}})
 				published[key]++
 				last[key] = rev
 			},

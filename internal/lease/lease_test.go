@@ -580,18 +580,22 @@ func TestWaitWhileASlotMoves(t *testing.T) {
 	}
 }
 
-// Who gives up in line while the server is away is told that it was.
-func TestWaitEndsInAnOutage(t *testing.T) {
-	t.Parallel()
-	srv := testenv.NewRedis(t)
-	opt := options(srv.Addr())
-	var failed atomic.Int64
+// countsFailures is a suite on a server of its own, and how many calls found that away.
+func countsFailures(t *testing.T, srv *testenv.Server) (*suite, *atomic.Int64) {
+	opt, failed := options(srv.Addr()), &atomic.Int64{}
 	unavailable := opt.Unavailable
 	opt.Unavailable = func(after time.Duration, err error) error {
 		failed.Add(1)
 		return unavailable(after, err)
 	}
-	s := newSuite(t, opt)
+	return newSuite(t, opt), failed
+}
+
+// Who gives up in line while the server is away is told that it was.
+func TestWaitEndsInAnOutage(t *testing.T) {
+	t.Parallel()
+	srv := testenv.NewRedis(t)
+	s, failed := countsFailures(t, srv)
 	m := s.leases(func(o *lease.Options) { o.WaiterTTL = time.Second })
 	must(t, second(m.Acquire(s.ctx, s.btc, "holder", asked(time.Hour))))
 	ctx, cancel := context.WithCancel(s.ctx)
@@ -626,14 +630,7 @@ func TestGroupIsIndexedAfterAFailure(t *testing.T) {
 func TestWaitThroughARestart(t *testing.T) {
 	t.Parallel()
 	srv := testenv.NewRedis(t)
-	opt := options(srv.Addr())
-	var failed atomic.Int64
-	unavailable := opt.Unavailable
-	opt.Unavailable = func(after time.Duration, err error) error {
-		failed.Add(1)
-		return unavailable(after, err)
-	}
-	s := newSuite(t, opt)
+	s, failed := countsFailures(t, srv)
 	m := s.leases(func(o *lease.Options) { o.WaiterTTL = time.Second })
 	before, err := m.Acquire(s.ctx, s.btc, "holder", asked(time.Minute))
 	must(t, err)
