@@ -103,12 +103,15 @@ func (f *barFollower) deliver(ctx context.Context, c *OHLCVCache, u feed.Update[
 		return yield(BarUpdate{Series: f.asked, Rev: u.Rev, Deleted: true}, nil)
 	}
 	bars, from := u.Value.bars, u.Value.from
-	cut := f.began && u.Value.link != f.link // changes may have been missed
+	missed := u.Value.link != f.link // changes may have been missed, as it was cut off
+	if !f.began {
+		missed = u.Later // there was no bar then, and the first ones may have been
+	}
 	switch {
-	case !f.began && (u.Known || from == 0):
+	case !f.began && !missed && (u.Known || from == 0):
 		bars = u.Value.newest
-	case cut || len(bars) == 0: // or it was too much for a message
-		if from == 0 || cut && f.newest < from {
+	case missed || len(bars) == 0: // or it was too much for a message
+		if from == 0 || missed && f.newest < from {
 			from = f.newest
 		}
 		var more bool

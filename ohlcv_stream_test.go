@@ -391,6 +391,40 @@ func TestBarStreamFaultCutOff(t *testing.T) {
 	}
 }
 
+// Of a series that was empty when the stream began, bars that come while it is cut off
+// are new, all of them.
+func TestBarStreamFaultFirstBars(t *testing.T) {
+	f := newBarFaults(t)
+	hours := fulloncache.Series{Market: btc, Timeframe: "1h"}
+	read := f.srv.Counts(t)["lindex"]
+	stream := followBars(t, f.reader, minutes, hours)
+	stream.want(minutes, barOf(3, 0))
+	// Signs of life are asked for once the state is read.
+	testenv.Eventually(t, "the state", func() (bool, string) { return f.srv.Counts(t)["lindex"] > read, "" })
+	alive := f.srv.Counts(t)["get"]
+	testenv.Eventually(t, "signs of life", func() (bool, string) { return f.srv.Counts(t)["get"] > alive+1, "" })
+
+	before := f.seen.count(fulloncache.EventFeedDisconnected)
+	f.proxy.Cut()
+	eventually(t, f.seen, fulloncache.EventFeedDisconnected, before+1)
+	want := []fulloncache.Bar{barOf(0, 0), barOf(60, 0), barOf(120, 0)}
+	for _, b := range want {
+		_, err := f.writer.OHLCV.Append(f.ctx, hours, []fulloncache.Bar{b})
+		must(t, err)
+	}
+	f.proxy.Restore(t)
+	var got []fulloncache.Bar
+	for len(got) < len(want) {
+		e := stream.next()
+		if e.err != nil {
+			wantErr(t, e.err, fulloncache.ErrUnavailable)
+		} else if e.v.Series == hours {
+			got = append(got, e.v.Bar)
+		}
+	}
+	wantBars(t, got, nil, want)
+}
+
 // The connection breaks when a stream is about to read what was too much for a
 // message: it says so and tries again, until it can, its consumer stops, or its
 // context ends.

@@ -168,6 +168,15 @@ type tradeBurst struct {
 // last is the number of the last trade.
 func (b tradeBurst) last() int64 { return b.first + int64(len(b.trades)) - 1 }
 
+// since is how many trades were pushed after one and before the burst. One that is not
+// before the burst is of a count that has begun anew.
+func (b tradeBurst) since(last int64) int64 {
+	if last >= b.first {
+		last = 0
+	}
+	return b.first - 1 - last
+}
+
 // readTrades decodes a message; channel names it in errors.
 func readTrades(channel, message string) (rev int64, burst tradeBurst, err error) {
 	head, rest, _ := strings.Cut(message, "\n")

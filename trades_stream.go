@@ -60,15 +60,18 @@ func (c *TradesCache) Stream(ctx context.Context, markets ...Market) iter.Seq2[T
 			if begins(u) {
 				// Where the stream begins; later, what the feed read after it was cut off:
 				// the next trade tells what was missed. Fewer than before means that the
-				// count began anew.
-				if !known || burst.last() < last {
+				// count began anew, and that none of them was told.
+				switch {
+				case !known:
 					seen[u.Key] = before(u)
+				case burst.last() < last:
+					seen[u.Key] = 0
 				}
 				continue
 			}
 			missed := burst.skipped
 			if known {
-				missed = max(burst.first-last-1, 0)
+				missed = burst.since(last)
 			}
 			seen[u.Key] = burst.last()
 			for i, t := range burst.trades {
@@ -87,7 +90,7 @@ func begins(u feed.Update[Market, tradeBurst]) bool { return u.Known || len(u.Va
 
 // conflateTrades makes a burst stand for one that still waits.
 func conflateTrades(waiting feed.Update[Market, tradeBurst], burst tradeBurst) tradeBurst {
-	burst.skipped = max(burst.first-1-before(waiting), 0)
+	burst.skipped = burst.since(before(waiting))
 	return burst
 }
 

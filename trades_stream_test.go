@@ -199,11 +199,36 @@ func TestTradeStreamFault(t *testing.T) {
 		break
 	}
 	f.want(tradeOf(eth, 4), 4, 3)
-	// A server without data begins to count anew.
-	srv.Do(t, "FLUSHALL")
-	push(1, 3)
-	f.want(tradeOf(btc, 1), 1, 0)
-	f.want(tradeOf(btc, 2), 2, 0)
+	// A server without data begins to count anew, whether that is noticed before or with
+	// the first trade.
+	for _, noticed := range []bool{false, true} {
+		read := srv.Counts(t)["hmget"]
+		srv.Do(t, "FLUSHALL")
+		if noticed {
+			testenv.Eventually(t, "the state is read", func() (bool, string) { return srv.Counts(t)["hmget"] > read, "" })
+		}
+		// Trades that come while it is noticed are counted by the next one.
+		pushed, told := 0, int64(0)
+		testenv.Eventually(t, "the last trade", func() (bool, string) {
+			for {
+				select {
+				case e := <-f.ch:
+					if told++; e.err != nil || !e.v.Trade.Equal(tradeOf(btc, int(e.v.Seq))) || told+e.v.Missed != e.v.Seq {
+						t.Fatalf("noticed %t, element %d: got %+v, %v", noticed, told, e.v, e.err)
+					}
+					told = e.v.Seq
+					continue
+				default:
+				}
+				if pushed > 0 && told == int64(pushed) {
+					return true, ""
+				}
+				pushed++
+				push(pushed, pushed+1)
+				return false, ""
+			}
+		})
+	}
 }
 
 // What is published and is no trade is an error of its own; so is a count that
