@@ -555,7 +555,7 @@ func TestTheRenewalTellsThatALeaseIsLost(t *testing.T) {
 			q := s.queue(db, queue.Options{Ordered: true})
 			s.submit(q, queue.Message{ID: "1", Key: "k"})
 			var got record
-			stop := s.consume(q, queue.ConsumeOptions{Poll: 10 * time.Second, Lease: 1500 * time.Millisecond}, func(ctx context.Context, d *queue.Delivery) error {
+			stop := s.consume(q, queue.ConsumeOptions{Poll: 3 * time.Second, Lease: 1500 * time.Millisecond}, func(ctx context.Context, d *queue.Delivery) error {
 				got.add(fmt.Sprint(d.ID, d.Number))
 				if d.Number == 1 {
 					// The reader waits for news meanwhile, and asks nothing.
