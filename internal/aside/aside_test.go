@@ -399,6 +399,42 @@ func TestGetAsksTheRecordOnce(t *testing.T) {
 	})
 }
 
+// Where the generation is known, a load asks the server once before it asks the record
+// and once after: for the claim, and with the entry, each beside whether the generation
+// is still that.
+func TestLoadAsksTheServerTwice(t *testing.T) {
+	t.Parallel()
+	ctx, srv := testenv.Context(t), testenv.NewRedis(t)
+	m := newMode(t, kv.Options{Addrs: []string{srv.Addr()}})
+	p, db := m.process(t), &record{rows: things{"x": "1"}}
+	get := func(key string) {
+		t.Helper()
+		e, err := p.Get(ctx, key, db.load)
+		wantEntry(t, e, err, db.rows)
+	}
+	get(m.key("first")) // so that the server knows the scripts, and p the generation
+	srv.Do(t, "CONFIG", "SET", "slowlog-log-slower-than", "0")
+	key := m.key("second")
+	get(key)
+	srv.Do(t, "CONFIG", "SET", "slowlog-log-slower-than", "-1")
+	log, err := srv.Do(t, "SLOWLOG", "GET", "-1").ToArray()
+	must(t, err)
+	var ran []string // the first key of each script, the newest first
+	for _, entry := range log {
+		parts, err := entry.ToArray()
+		must(t, err)
+		words, err := parts[3].AsStrSlice()
+		must(t, err)
+		if words[0] == "EVALSHA" {
+			ran = append(ran, words[3])
+		}
+	}
+	if want := []string{m.generation(), key, m.generation(), key}; !slices.Equal(ran, want) {
+		t.Errorf("ran %q, want %q", ran, want)
+	}
+	p.quiet(t)
+}
+
 func TestThousandMissesAreOneQuery(t *testing.T) {
 	modes(t, func(t *testing.T, m *mode) {
 		ctx := testenv.Context(t)
@@ -946,6 +982,28 @@ func TestGetWithinLoadsWhatMayBeTooOld(t *testing.T) {
 		db.set(nil, errDown)
 		e, err = a.GetWithin(ctx, key, time.Nanosecond, db.load)
 		wantEntry(t, e, err, things{"x": "2"})
+		db.asked(t, 1)
+	})
+}
+
+// What another process loads meanwhile is new enough for whoever waits for it.
+func TestGetWithinTakesWhatAnotherLoads(t *testing.T) {
+	modes(t, func(t *testing.T, m *mode) {
+		ctx := testenv.Context(t)
+		a, b, key := m.process(t), m.process(t), m.key("k")
+		db := &record{rows: things{"x": "1"}}
+		g := newGate(db.load)
+		loading := a.get(ctx, key, g.load)
+		<-g.begun
+		waiting := b.background(ctx, key, db.load, func(ctx context.Context, key string, load aside.Load) (aside.Entry[things], error) {
+			return b.GetWithin(ctx, key, time.Hour, load)
+		})
+		waits(t, b, key)
+		g.open <- struct{}{}
+		for _, answers := range []<-chan answer{loading, waiting} {
+			got := <-answers
+			wantEntry(t, got.entry, got.err, things{"x": "1"})
+		}
 		db.asked(t, 1)
 	})
 }
