@@ -483,6 +483,39 @@ func TestWhoWaitsForReplicasAtTheSameTimeSharesATurn(t *testing.T) {
 	}
 }
 
+// The connection that asks replicas is kept until nobody has used it for a while.
+func TestTheConnectionThatAsksReplicasIsLeft(t *testing.T) {
+	t.Parallel()
+	r := testenv.NewReplicas(t, 1)
+	s := newSuite(t, options(r.Master.Addr()))
+	db := connect(t, s.opt)
+	connections := func() (n int, list string) {
+		t.Helper()
+		list, err := r.Master.Do(t, "CLIENT", "LIST", "TYPE", "normal").ToString()
+		must(t, err)
+		return strings.Count(list, "\n"), list
+	}
+	s.submit(s.queue(db, queue.Options{}), msgs(1)...)
+	others, _ := connections()
+	for _, linger := range []time.Duration{time.Millisecond, time.Minute} {
+		q := s.queue(db, queue.Options{})
+		q.Linger(linger)
+		for i := range 2 {
+			if _, err := q.Submit(s.ctx, msg(i), queue.Demands{WaitReplicas: 1}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := others
+		if linger == time.Minute {
+			want++
+		}
+		testenv.Eventually(t, "the connection is left", func() (bool, string) {
+			n, list := connections()
+			return n == want, list
+		})
+	}
+}
+
 func TestWhoWaitsForReplicasCanGiveUp(t *testing.T) {
 	t.Parallel()
 	r := testenv.NewReplicas(t, 1)
