@@ -360,7 +360,7 @@ func TestMalformedEntriesAreDeadLetters(t *testing.T) {
 func TestConcurrencyIsBounded(t *testing.T) {
 	conformance(t, func(s *suite, db *kv.Client) {
 		q := s.queue(db, queue.Options{})
-		s.submit(q, msgs(200)...)
+		s.submit(q, msgs(600)...)
 		var now, most atomic.Int64
 		s.consume(q, queue.ConsumeOptions{Concurrency: 3}, func(ctx context.Context, _ *queue.Delivery) error {
 			n := now.Add(1)
@@ -371,7 +371,8 @@ func TestConcurrencyIsBounded(t *testing.T) {
 				}
 			}
 			st, err := q.Stats(ctx)
-			if err != nil || st.Pending > 3+256 {
+			// Beside what it handles and has read ahead some are about to be settled.
+			if err != nil || st.Pending > 3+256+100 {
 				s.Errorf("%+v, %v", st, err)
 			}
 			return nil
@@ -510,6 +511,95 @@ func TestDeadConsumersAreRemoved(t *testing.T) {
 		s.empty(q)
 		must(s, stop())
 	})
+}
+
+// Who stops leaves the group, unless it was given what it does not know of: that would
+// be lost with it.
+func TestStopLeavesTheGroup(t *testing.T) {
+	conformance(t, func(s *suite, db *kv.Client) {
+		names := func() []string {
+			s.Helper()
+			reply, err := db.Do(s.ctx, db.B().XinfoConsumers().Key(s.keys.Stream()).Group("consumers").Build())
+			must(s, err)
+			list, err := reply.ToArray()
+			must(s, err)
+			names := make([]string, len(list))
+			for i, one := range list {
+				fields, err := one.AsMap()
+				must(s, err)
+				name := fields["name"]
+				names[i], err = name.ToString()
+				must(s, err)
+			}
+			return names
+		}
+		var got record
+		handler := func(_ context.Context, d *queue.Delivery) error {
+			got.add(d.ID)
+			return nil
+		}
+		q := s.queue(db, queue.Options{})
+		stop := s.consume(q, queue.ConsumeOptions{}, handler)
+		s.submit(q, msg(1))
+		s.empty(q)
+		must(s, stop())
+		if left := names(); len(left) != 0 {
+			s.Errorf("%q are left", left)
+		}
+
+		s.keys = s.space.OrderQueue("given")
+		q = s.queue(db, queue.Options{})
+		s.submit(q, msg(2))
+		lost := s.given(db, s.keys.Stream(), "another", 1)
+		stop = s.consume(q, queue.ConsumeOptions{}, handler)
+		s.submit(q, msg(3))
+		got.await(s, 2)
+		at := slices.IndexFunc(names(), func(name string) bool { return name != "another" })
+		s.do(db, "XCLAIM", s.keys.Stream(), "consumers", names()[at], "0", lost[0])
+		must(s, stop())
+		stop = s.consume(q, queue.ConsumeOptions{Visibility: 50 * time.Millisecond}, handler)
+		if all := got.await(s, 3); all[2] != "id-2" {
+			s.Errorf("%q", all)
+		}
+		s.empty(q)
+		must(s, stop())
+	})
+}
+
+// Who waits for messages asks the server once a poll whether there are any, and
+// whatever else it asks comes more rarely than ten times as often.
+func TestWhoWaitsAsksLittle(t *testing.T) {
+	t.Parallel()
+	srv := testenv.NewRedis(t)
+	s := newSuite(t, options(srv.Addr()))
+	for _, ordered := range []bool{false, true} {
+		s.keys = s.space.OrderQueue(fmt.Sprint("waits", ordered))
+		q := s.queue(connect(t, s.opt), queue.Options{Ordered: ordered})
+		stop := s.consume(q, queue.ConsumeOptions{Poll: 20 * time.Millisecond}, func(context.Context, *queue.Delivery) error { return nil })
+		s.submit(q, queue.Message{ID: "1", Key: map[bool]string{true: "k"}[ordered]})
+		s.empty(q)
+		reads := func(c map[string]int) int { return c["xread"] + c["xreadgroup"] }
+		before := srv.Counts(t)
+		var after map[string]int
+		testenv.Eventually(t, "polls", func() (bool, string) {
+			after = srv.Counts(t)
+			return reads(after) >= reads(before)+20, fmt.Sprint(after)
+		})
+		polls := reads(after) - reads(before)
+		if calls := after["evalsha"] - before["evalsha"]; calls > 10*polls {
+			t.Errorf("ordered %t: %d scripts in %d polls", ordered, calls, polls)
+		}
+		must(t, stop())
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	t.Parallel()
+	for delivery, want := range map[int]time.Duration{1: time.Second, 2: 2 * time.Second, 6: 32 * time.Second, 7: time.Minute, 1000: time.Minute} {
+		if got := queue.Backoff(delivery); got != want {
+			t.Errorf("after delivery %d: %s, want %s", delivery, got, want)
+		}
+	}
 }
 
 func TestAStreamThatIsRemovedIsMadeAnew(t *testing.T) {

@@ -5,6 +5,9 @@ import (
 	"time"
 )
 
+// Backoff is how long a message waits that could not be handled, if nobody says else.
+var Backoff = backoff
+
 // Linger sets for how long the connection that asks replicas is kept unused.
 func (q *Queue) Linger(d time.Duration) { q.confirming.linger = d }
 
