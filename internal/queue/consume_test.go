@@ -566,8 +566,9 @@ func TestStopLeavesTheGroup(t *testing.T) {
 	})
 }
 
-// Who waits for messages asks the server once a poll whether there are any, and
-// whatever else it asks comes more rarely than ten times as often.
+// Who waits for messages asks the server once a poll whether there are any. Whatever
+// else it asks does not come ten times as often, and what it asks when it begins, and
+// after an error, never again.
 func TestWhoWaitsAsksLittle(t *testing.T) {
 	t.Parallel()
 	srv := testenv.NewRedis(t)
@@ -588,6 +589,9 @@ func TestWhoWaitsAsksLittle(t *testing.T) {
 		polls := reads(after) - reads(before)
 		if calls := after["evalsha"] - before["evalsha"]; calls > 10*polls {
 			t.Errorf("ordered %t: %d scripts in %d polls", ordered, calls, polls)
+		}
+		if groups, owned := after["xgroup|create"]-before["xgroup|create"], after["xpending"]-before["xpending"]; !ordered && groups+owned > 0 {
+			t.Errorf("the group was made %d times more, and it asked %d times what it owns", groups, owned)
 		}
 		must(t, stop())
 	}
