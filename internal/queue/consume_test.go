@@ -590,6 +590,10 @@ func TestWhoWaitsAsksLittle(t *testing.T) {
 		if calls := after["evalsha"] - before["evalsha"]; calls > 10*polls {
 			t.Errorf("ordered %t: %d scripts in %d polls", ordered, calls, polls)
 		}
+		// It looks for who died four times as often as a handler may take, at most.
+		if scans := after["xinfo|consumers"] - before["xinfo|consumers"]; scans > polls/2 {
+			t.Errorf("ordered %t: it looked for other consumers %d times in %d polls", ordered, scans, polls)
+		}
 		if groups, owned := after["xgroup|create"]-before["xgroup|create"], after["xpending"]-before["xpending"]; !ordered && groups+owned > 0 {
 			t.Errorf("the group was made %d times more, and it asked %d times what it owns", groups, owned)
 		}
