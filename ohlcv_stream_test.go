@@ -311,6 +311,14 @@ func newBarFaults(t *testing.T) *barFaults {
 	return f
 }
 
+// cut cuts the reader off, and waits until it knows.
+func (f *barFaults) cut() {
+	f.Helper()
+	before := f.seen.count(fulloncache.EventFeedDisconnected)
+	f.proxy.Cut()
+	eventually(f, f.seen, fulloncache.EventFeedDisconnected, before+1)
+}
+
 // put appends bars, as soon as it can be.
 func (f *barFaults) put(bars ...fulloncache.Bar) {
 	f.Helper()
@@ -350,9 +358,7 @@ func TestBarStreamFaultCutOff(t *testing.T) {
 	}
 	for round := range rounds {
 		n := 4 + round*150
-		before := f.seen.count(fulloncache.EventFeedDisconnected)
-		f.proxy.Cut()
-		eventually(t, f.seen, fulloncache.EventFeedDisconnected, before+1)
+		f.cut()
 		f.put(barOf(n-1, 1)) // the bar under way changes in the gap
 		f.put(barsOf(n, n+3)...)
 		f.put(barsOf(n+3, n+149)...)
@@ -378,9 +384,7 @@ func TestBarStreamFaultCutOff(t *testing.T) {
 	// Of a series that is gone, all that is there afterwards is new.
 	must(t, f.writer.OHLCV.Delete(f.ctx, minutes))
 	f.stream.wantDeleted(minutes)
-	before := f.seen.count(fulloncache.EventFeedDisconnected)
-	f.proxy.Cut()
-	eventually(t, f.seen, fulloncache.EventFeedDisconnected, before+1)
+	f.cut()
 	f.put(barsOf(0, 4)...)
 	f.proxy.Restore(t)
 	got, _, _ := f.until(barOf(3, 0))
@@ -404,9 +408,7 @@ func TestBarStreamFaultFirstBars(t *testing.T) {
 	alive := f.srv.Counts(t)["get"]
 	testenv.Eventually(t, "signs of life", func() (bool, string) { return f.srv.Counts(t)["get"] > alive+1, "" })
 
-	before := f.seen.count(fulloncache.EventFeedDisconnected)
-	f.proxy.Cut()
-	eventually(t, f.seen, fulloncache.EventFeedDisconnected, before+1)
+	f.cut()
 	want := []fulloncache.Bar{barOf(0, 0), barOf(60, 0), barOf(120, 0)}
 	for _, b := range want {
 		_, err := f.writer.OHLCV.Append(f.ctx, hours, []fulloncache.Bar{b})

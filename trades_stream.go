@@ -62,7 +62,7 @@ func (c *TradesCache) Stream(ctx context.Context, markets ...Market) iter.Seq2[T
 				// the next trade tells what was missed. Fewer than before means that the
 				// count began anew, and that none of them was told.
 				switch {
-				case !known:
+				case !known || u.Deleted:
 					seen[u.Key] = before(u)
 				case burst.last() < last:
 					seen[u.Key] = 0
@@ -97,10 +97,14 @@ func conflateTrades(waiting feed.Update[Market, tradeBurst], burst tradeBurst) t
 // before is the number of the last trade that is told, or was there, before an
 // update.
 func before(u feed.Update[Market, tradeBurst]) int64 {
-	if begins(u) {
+	switch {
+	case u.Deleted:
+		return 0
+	case begins(u):
 		return u.Value.last() - u.Value.skipped
+	default:
+		return u.Value.first - 1 - u.Value.skipped
 	}
-	return u.Value.first - 1 - u.Value.skipped
 }
 
 // tradeSource is what the feed follows: one group per exchange.

@@ -199,22 +199,20 @@ func TestTradeStreamFault(t *testing.T) {
 		break
 	}
 	f.want(tradeOf(eth, 4), 4, 3)
-	// A server without data begins to count anew, whether that is noticed before or with
-	// the first trade.
-	for _, noticed := range []bool{false, true} {
-		read := srv.Counts(t)["hmget"]
-		srv.Do(t, "FLUSHALL")
-		if noticed {
-			testenv.Eventually(t, "the state is read", func() (bool, string) { return srv.Counts(t)["hmget"] > read, "" })
-		}
-		// Trades that come while it is noticed are counted by the next one.
+	// Trades that come while it is noticed that the count begins anew are counted by the
+	// next one.
+	anew := func(f tradeStream, when string) {
+		t.Helper()
 		pushed, told := 0, int64(0)
 		testenv.Eventually(t, "the last trade", func() (bool, string) {
 			for {
 				select {
 				case e := <-f.ch:
+					if errors.Is(e.err, fulloncache.ErrUnavailable) {
+						continue
+					}
 					if told++; e.err != nil || !e.v.Trade.Equal(tradeOf(btc, int(e.v.Seq))) || told+e.v.Missed != e.v.Seq {
-						t.Fatalf("noticed %t, element %d: got %+v, %v", noticed, told, e.v, e.err)
+						t.Fatalf("%s, element %d: got %+v, %v", when, told, e.v, e.err)
 					}
 					told = e.v.Seq
 					continue
@@ -229,6 +227,22 @@ func TestTradeStreamFault(t *testing.T) {
 			}
 		})
 	}
+	srv.Do(t, "FLUSHALL")
+	anew(f, "noticed with the first trade")
+	read := srv.Counts(t)["hmget"]
+	srv.Do(t, "FLUSHALL")
+	testenv.Eventually(t, "the state is read", func() (bool, string) { return srv.Counts(t)["hmget"] > read, "" })
+	anew(f, "noticed before")
+	// Who begins meanwhile has never heard of what is gone.
+	before = seen.count(fulloncache.EventFeedConnected)
+	proxy.Cut()
+	wantErr(t, f.next().err, fulloncache.ErrUnavailable)
+	late := followTrades(t, reader, btc)
+	wantErr(t, late.next().err, fulloncache.ErrUnavailable)
+	srv.Do(t, "FLUSHALL")
+	proxy.Restore(t)
+	connected(before + 1)
+	anew(late, "begun while it was cut off")
 }
 
 // What is published and is no trade is an error of its own; so is a count that
