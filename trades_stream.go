@@ -61,11 +61,12 @@ func (c *TradesCache) Stream(ctx context.Context, markets ...Market) iter.Seq2[T
 				// Where the stream begins; later, what the feed read after it was cut off:
 				// the next trade tells what was missed. Fewer than before means that the
 				// count began anew, and that none of them was told.
-				switch {
-				case !known || u.Deleted:
-					seen[u.Key] = before(u)
-				case burst.last() < last:
-					seen[u.Key] = 0
+				begin := before(u)
+				if known {
+					begin = 0
+				}
+				if !known || burst.last() < last {
+					seen[u.Key] = begin
 				}
 				continue
 			}
