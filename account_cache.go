@@ -45,7 +45,7 @@ type AccountCache struct {
 	cap       string // of the fills that are remembered
 	positions *accountIndex
 	balances  *accountIndex
-	hub       *feed.Hub[positionName, Position]
+	hub       feed.Hub[positionName, Position]
 	memory    *positionMemory
 }
 
@@ -67,7 +67,7 @@ func newAccountCache(cfg Config, db *kv.Client, space keys.Space, connection *ob
 	}
 	c.positions = newAccountIndex(db, c.log, space.PositionAccounts(), c.positionsKey)
 	c.balances = newAccountIndex(db, c.log, space.Accounts(), c.balancesKey)
-	c.hub = feed.NewHub(positionSource{connector{db}, c}, feedOptions(cfg, connection, "positions "))
+	c.hub = feed.NewHub(positionSource{connector{db}, c}, nil, feedOptions(cfg, connection, "positions "))
 	return c
 }
 

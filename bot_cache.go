@@ -59,7 +59,7 @@ type BotCache struct {
 	leases   *lease.Leases
 	errors   errorQueue
 	status   time.Duration // how long a bot's status stays, or 0
-	hub      *feed.Hub[string, storedBot]
+	hub      feed.Hub[string, storedBot]
 }
 
 // leaseKind is what can be leased of a market.
@@ -107,7 +107,7 @@ func newBotCache(cfg Config, db *kv.Client, space keys.Space, connection *observ
 		Blame:   c.blame,
 		OnLost:  c.lost,
 	})
-	c.hub = feed.NewHub(botSource{connector{db}, c}, feedOptions(cfg, connection, ""))
+	c.hub = feed.NewHub(botSource{connector{db}, c}, nil, feedOptions(cfg, connection, ""))
 	return c
 }
 

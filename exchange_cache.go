@@ -32,9 +32,9 @@ type ExchangeCache struct {
 	*observer
 	store     ExchangeStore
 	keys      keys.Space
-	accounts  *aside.Cache[[]Exchange] // one each
-	users     *aside.Cache[[]Exchange] // a user's
-	catalogue *aside.Cache[*catalogue]
+	accounts  aside.Cache[[]Exchange] // one each
+	users     aside.Cache[[]Exchange] // a user's
+	catalogue aside.Cache[*catalogue]
 	ttl       time.Duration
 	negative  time.Duration
 	errors    errorQueue
@@ -49,7 +49,7 @@ type catalogue struct {
 
 func newExchangeCache(cfg Config, db *kv.Client, space keys.Space) *ExchangeCache {
 	o := newObserver("exchange", cfg)
-	accounts := func(name string, decode func(key string, elements map[string]string) ([]Exchange, error)) *aside.Cache[[]Exchange] {
+	accounts := func(name string, decode func(key string, elements map[string]string) ([]Exchange, error)) aside.Cache[[]Exchange] {
 		return aside.New(db, aside.Options[[]Exchange]{
 			Name: name, Generation: space.ExchangeGeneration(),
 			TTL: cfg.TTLExchange, NegativeTTL: cfg.TTLNegative, LoadTimeout: cfg.LoadTimeout, NearSize: cfg.NearMaxEntries,
@@ -153,7 +153,7 @@ func loader[T any](c *ExchangeCache, query func(ctx context.Context) ([]T, error
 }
 
 // read returns an entry of accounts.
-func (c *ExchangeCache) read(ctx context.Context, call *call, from *aside.Cache[[]Exchange], key string, query func(ctx context.Context) ([]Exchange, error)) ([]Exchange, error) {
+func (c *ExchangeCache) read(ctx context.Context, call *call, from aside.Cache[[]Exchange], key string, query func(ctx context.Context) ([]Exchange, error)) ([]Exchange, error) {
 	e, err := from.Get(ctx, key, loader(c, query, func(e Exchange) string { return strconv.FormatInt(e.ID, 10) }))
 	call.near(e.Hit)
 	switch {

@@ -38,7 +38,7 @@ type OHLCVCache struct {
 	keys      keys.Space
 	cap       string
 	exchanges *exchangeIndex
-	hub       *feed.Hub[Series, barBurst]
+	hub       feed.Hub[Series, barBurst]
 	links     sync.Map // exchange → *atomic.Int64, see barSource
 }
 
@@ -50,8 +50,7 @@ func newOHLCVCache(cfg Config, db *kv.Client, space keys.Space, connection *obse
 		cap:      strconv.Itoa(cfg.OHLCVCap),
 	}
 	c.exchanges = newExchangeIndex(db, c.log, space.BarExchanges())
-	c.hub = feed.NewHub(barSource{connector{db}, c}, feedOptions(cfg, connection, "bars "))
-	c.hub.Conflate = conflateBars
+	c.hub = feed.NewHub(barSource{connector{db}, c}, conflateBars, feedOptions(cfg, connection, "bars "))
 	return c
 }
 

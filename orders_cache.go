@@ -94,7 +94,7 @@ type OrdersCache struct {
 	tolerance time.Duration
 	cancelled time.Duration // how long orders stay then
 	final     time.Duration
-	hub       *feed.Hub[orderName, storedOrder]
+	hub       feed.Hub[orderName, storedOrder]
 	tidying   chores[string] // of exchanges
 
 	queueOptions queue.Options
@@ -126,7 +126,7 @@ func newOrdersCache(cfg Config, db *kv.Client, space keys.Space, connection *obs
 		errors: errorQueue{db, cfg.ErrorQueueCap},
 		queues: make(map[string]*queue.Queue),
 	}
-	c.hub = feed.NewHub(orderSource{connector{db}, c}, feedOptions(cfg, connection, "orders "))
+	c.hub = feed.NewHub(orderSource{connector{db}, c}, nil, feedOptions(cfg, connection, "orders "))
 	return c
 }
 

@@ -51,7 +51,7 @@ type ProcessCache struct {
 	report     func(ctx context.Context, e GlobalError) error
 	types      map[string]ProcessType // by channel
 	sweeping   chores[ProcessType]
-	hub        *feed.Hub[processKey, storedProcess]
+	hub        feed.Hub[processKey, storedProcess]
 
 	mu      sync.Mutex
 	touch   map[ProcessType]time.Time   // since when the server has answered about a type; zero: it does not
@@ -84,7 +84,7 @@ func newProcessCache(cfg Config, db *kv.Client, space keys.Space, connection *ob
 		c.touched(ProcessType(kind), feedError(err))
 		tell(kind, err)
 	}
-	c.hub = feed.NewHub(processSource{connector{db}, c}, opt)
+	c.hub = feed.NewHub(processSource{connector{db}, c}, nil, opt)
 	return c
 }
 

@@ -163,7 +163,7 @@ func newProcessWatcher() *processWatcher {
 }
 
 // next waits for an update, or until the first of those that are gone is overdue.
-func (w *processWatcher) next(ctx context.Context, sub *feed.Sub[processKey, storedProcess]) (feed.Update[processKey, storedProcess], error) {
+func (w *processWatcher) next(ctx context.Context, sub feed.Sub[processKey, storedProcess]) (feed.Update[processKey, storedProcess], error) {
 	var first time.Time
 	for _, at := range w.gone {
 		if first.IsZero() || at.Before(first) {

@@ -41,18 +41,26 @@ type SymbolCache struct {
 	*observer
 	store     SymbolStore
 	keys      keys.Space
-	cache     *aside.Cache[*symbolTable]
+	cache     aside.Cache[*symbolTable]
 	negative  time.Duration
 	exchanges *ExchangeCache
 	ticks     tickDeleter
 	// tables are by exchange, so that a hit of the near cache allocates nothing.
-	tables *xsync.Map[string, symbolKey]
+	tables symbolKeys
 	most   int // of them
 }
 
 // tickDeleter is what a symbol's deletion needs of the ticker cache.
 type tickDeleter interface {
 	Delete(ctx context.Context, m Market) error
+}
+
+// symbolKeys is an [xsync.Map], behind an interface for the reason that [kv.Bounded] gives.
+type symbolKeys interface {
+	Load(exchange string) (symbolKey, bool)
+	Store(exchange string, key symbolKey)
+	Size() int
+	Clear()
 }
 
 // symbolKey is where an exchange's symbols are cached, and what fills it.

@@ -40,8 +40,8 @@ type TickCache struct {
 	quotes     map[string]int // decimals by currency, in capitals
 	dustLimit  int
 	stablecoin string
-	crawlers   *kv.Near[[]TickCrawler]
-	hub        *feed.Hub[Market, Tick]
+	crawlers   kv.Near[[]TickCrawler]
+	hub        feed.Hub[Market, Tick]
 
 	mu      sync.Mutex
 	writers map[string]*tickWriter // by exchange
@@ -59,13 +59,13 @@ func newTickCache(cfg Config, db *kv.Client, space keys.Space, connection *obser
 		quotes:     make(map[string]int, len(cfg.QuoteDecimals)),
 		dustLimit:  cfg.DustLimit,
 		stablecoin: strings.ToUpper(cfg.Stablecoin),
-		crawlers:   kv.NewNear[[]TickCrawler](db, "tick_crawlers", cfg.NearMaxEntries),
+		crawlers:   kv.NewNear(db, "tick_crawlers", cfg.NearMaxEntries, readCrawlers),
 		writers:    make(map[string]*tickWriter),
 	}
 	for currency, places := range cfg.QuoteDecimals {
 		c.quotes[strings.ToUpper(currency)] = places
 	}
-	c.hub = feed.NewHub(tickSource{connector{db}, c}, feedOptions(cfg, connection, ""))
+	c.hub = feed.NewHub(tickSource{connector{db}, c}, nil, feedOptions(cfg, connection, ""))
 	return c
 }
 

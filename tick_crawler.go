@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/redis/rueidis"
+
+	"github.com/fullon/fulloncache/internal/kv"
 )
 
 // TickCrawler is the configuration of a crawler that feeds tickers of an
@@ -91,6 +93,7 @@ func (c *TickCache) Crawlers(ctx context.Context, exchanges ...string) iter.Seq2
 				}
 			}
 			for _, crawler := range list {
+				crawler.Exchange = exchange
 				var cerr error
 				if !json.Valid(crawler.Config) {
 					cerr = &CorruptError{Key: c.keys.TickCrawlers(exchange), Field: crawler.Name, Err: errors.New("not JSON")}
@@ -109,21 +112,24 @@ func (c *TickCache) crawlersOf(ctx context.Context, exchange string) (list []Tic
 	if err := validName("exchange", exchange); err != nil {
 		return nil, false, err
 	}
-	key := c.keys.TickCrawlers(exchange)
-	return c.crawlers.Get(ctx, key, func(b rueidis.Builder) rueidis.Cacheable {
-		return b.Hgetall().Key(key).Cache()
-	}, func(reply rueidis.RedisMessage, err error) ([]TickCrawler, error) {
+	return c.crawlers.Get(ctx, c.keys.TickCrawlers(exchange))
+}
+
+// readCrawlers reads the crawlers of an exchange, but for its name.
+var readCrawlers = kv.Read[[]TickCrawler]{
+	Command: func(b rueidis.Builder, key string) rueidis.Cacheable { return b.Hgetall().Key(key).Cache() },
+	Decode: func(key string, reply rueidis.RedisMessage, err error) ([]TickCrawler, error) {
 		if err != nil {
 			return nil, redisError(key, err)
 		}
 		fields, err := reply.AsStrMap()
 		list := make([]TickCrawler, 0, len(fields))
 		for name, config := range fields {
-			list = append(list, TickCrawler{Exchange: exchange, Name: name, Config: json.RawMessage(config)})
+			list = append(list, TickCrawler{Name: name, Config: json.RawMessage(config)})
 		}
 		slices.SortFunc(list, func(a, b TickCrawler) int { return strings.Compare(a.Name, b.Name) })
 		return list, err
-	})
+	},
 }
 
 func validCrawler(exchange, name string) error {

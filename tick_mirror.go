@@ -32,7 +32,7 @@ import (
 // Its methods are safe for concurrent use.
 type Mirror struct {
 	exchanges []string
-	views     []*feed.View[Market, Tick]
+	views     []feed.View[Market, Tick]
 	stop      func() bool // undoes the wait for the context
 	once      sync.Once
 }
@@ -85,7 +85,7 @@ func (m *Mirror) Ready(ctx context.Context) error {
 	return nil
 }
 
-func (m *Mirror) view(exchange string) *feed.View[Market, Tick] {
+func (m *Mirror) view(exchange string) feed.View[Market, Tick] {
 	// Few exchanges are mirrored at once: comparing beats hashing.
 	for i, e := range m.exchanges {
 		if e == exchange {
@@ -129,7 +129,7 @@ func notMirrored(exchange string) error {
 }
 
 // absent tells a market without a tick from one that is unknown.
-func absent(v *feed.View[Market, Tick], market Market) error {
+func absent(v feed.View[Market, Tick], market Market) error {
 	if err := v.Err(); err != nil {
 		return fmt.Errorf("tick %s: %w", market, feedError(err))
 	}
@@ -181,7 +181,7 @@ func (m *Mirror) Feed(exchange string) (FeedState, error) {
 // Quote is a tick of a [Mirror]. It does not change; read another for the next.
 type Quote struct {
 	entry *feed.Entry[Market, Tick]
-	view  *feed.View[Market, Tick]
+	view  feed.View[Market, Tick]
 }
 
 // Tick returns the tick.

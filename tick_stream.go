@@ -107,7 +107,7 @@ func (c *TickCache) stream(ctx context.Context, wanted func(Market) bool, topics
 
 // followed yields what comes over topics until ctx ends or, after saying so, the
 // hub is closed.
-func followed[K comparable, V any](ctx context.Context, hub *feed.Hub[K, V], topics []feed.Topic) iter.Seq2[feed.Update[K, V], error] {
+func followed[K comparable, V any](ctx context.Context, hub feed.Hub[K, V], topics []feed.Topic) iter.Seq2[feed.Update[K, V], error] {
 	return func(yield func(feed.Update[K, V], error) bool) {
 		sub, err := hub.Subscribe(topics)
 		if err != nil {

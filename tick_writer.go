@@ -53,7 +53,7 @@ func (c *TickCache) writer(exchange string) *tickWriter {
 			symbols: c.keys.TickerSymbols(exchange), rev: c.keys.TickerRev(exchange), beat: c.keys.TickerBeat(exchange),
 			channel: c.keys.ExchangeChannel(exchange), beats: c.keys.BeatChannel(exchange),
 		}
-		w.calls.DB, w.calls.Most, w.calls.Send = c.kv, batchTicks, w.send
+		w.calls = kv.NewSharing(c.kv, batchTicks, w.send)
 		c.writers[exchange] = w
 	}
 	return w

@@ -58,7 +58,7 @@ type TradesCache struct {
 	cap     string
 	timeout time.Duration
 	errors  errorQueue
-	hub     *feed.Hub[Market, tradeBurst]
+	hub     feed.Hub[Market, tradeBurst]
 }
 
 func newTradesCache(cfg Config, db *kv.Client, space keys.Space, connection *observer) *TradesCache {
@@ -70,8 +70,7 @@ func newTradesCache(cfg Config, db *kv.Client, space keys.Space, connection *obs
 		timeout:  cfg.TradesBatchTimeout,
 		errors:   errorQueue{db, cfg.ErrorQueueCap},
 	}
-	c.hub = feed.NewHub(tradeSource{connector{db}, c}, feedOptions(cfg, connection, "trades "))
-	c.hub.Conflate = conflateTrades
+	c.hub = feed.NewHub(tradeSource{connector{db}, c}, conflateTrades, feedOptions(cfg, connection, "trades "))
 	return c
 }
 

@@ -235,23 +235,20 @@ func nearHit(b *bench) error {
 	if err := peers[0].redis.Do(b.ctx, peers[0].redis.B().Set().Key(key).Value("BTC/USD").Build()).Error(); err != nil {
 		return err
 	}
-	cache := kv.NewNear[precision](near, "bench", 10_000)
-	// As a cache uses it: both functions know the key.
-	get := func(key string) (precision, bool, error) {
-		return cache.Get(b.ctx, key, func(b rueidis.Builder) rueidis.Cacheable {
-			return b.Get().Key(key).Cache()
-		}, func(msg rueidis.RedisMessage, err error) (precision, error) {
+	cache := kv.NewNear(near, "bench", 10_000, kv.Read[precision]{
+		Command: func(b rueidis.Builder, key string) rueidis.Cacheable { return b.Get().Key(key).Cache() },
+		Decode: func(key string, msg rueidis.RedisMessage, err error) (precision, error) {
 			if err != nil {
 				return precision{}, fmt.Errorf("key %s: %w", key, err)
 			}
 			symbol, err := msg.ToString()
 			return precision{symbol: symbol, price: 2, lot: 8, smallest: bid, limit: volume}, err
-		})
-	}
+		},
+	})
 	var misses atomic.Int64
 	hits := func(n int) error {
 		for range n {
-			v, hit, err := get(key)
+			v, hit, err := cache.Get(b.ctx, key)
 			if err != nil || v.price != 2 {
 				return fmt.Errorf("near cache: %v (%w)", v, err)
 			}
@@ -281,7 +278,7 @@ func nearHit(b *bench) error {
 	if err := hits(10); err != nil {
 		return err
 	}
-	allocs := testing.AllocsPerRun(10_000, func() { _, _, _ = get(key) })
+	allocs := testing.AllocsPerRun(10_000, func() { _, _, _ = cache.Get(b.ctx, key) })
 	peer := best(s[1:], false)
 	r := ratios(s[0], peer)
 	b.report.add(row{

@@ -95,12 +95,44 @@ const (
 )
 
 // Cache is a cache of one kind of things.
-type Cache[V any] struct {
+//
+// It is an interface for the reason that [kv.Bounded] gives.
+type Cache[V any] interface {
+	// Get returns the entry of key, which load fills if need be. An entry whose time
+	// is over is loaded anew; if that fails, it is returned all the same, as often
+	// as Loaded tells. Without one the error is a [LoadError]. If the server cannot
+	// be asked, the error is that of [kv.Client]. Without load it answers what others
+	// have loaded: it claims no load that it cannot do.
+	//
+	// In a cluster the key carries a hash tag.
+	Get(ctx context.Context, key string, load Load) (Entry[V], error)
+	// GetWithin is Get for a caller who misses something in an entry that may have
+	// come since: one that was loaded longer ago than that is loaded anew.
+	GetWithin(ctx context.Context, key string, within time.Duration, load Load) (Entry[V], error)
+	// Refresh loads the entry of key anew, however fresh it is, or waits for a load
+	// that began after the call.
+	Refresh(ctx context.Context, key string, load Load) (Entry[V], error)
+	// Write runs write, which changes what the entries of keys are copies of. The
+	// entries go before and after, and nothing becomes an entry between, even if
+	// this process dies. If the server cannot be told first, write is not run. The
+	// context that write gets ends after LoadTimeout: its claim lasts no longer.
+	Write(ctx context.Context, keys []string, write func(ctx context.Context) error) error
+	// Invalidate removes the entries of keys.
+	Invalidate(ctx context.Context, keys ...string) error
+	// InvalidateAll makes all entries void.
+	InvalidateAll(ctx context.Context) error
+	// Distrust makes all entries that were loaded before due for a reload. It is for
+	// when the server is another than before, or the same after a restart: its data
+	// may be older than what was removed from it.
+	Distrust()
+}
+
+type cache[V any] struct {
 	db  *kv.Client
 	opt Options[V]
 
-	entries     *kv.Near[*entry[V]]
-	generations *kv.Near[int64]
+	entries     kv.Near[*entry[V]]
+	generations kv.Near[int64]
 	failures    kv.Bounded // of keys: until when (time.Time) they are not tried again
 
 	// trusted is a time in microseconds: what was loaded before is to be loaded
@@ -113,35 +145,27 @@ type Cache[V any] struct {
 }
 
 // New returns a cache.
-func New[V any](db *kv.Client, opt Options[V]) *Cache[V] {
-	return &Cache[V]{
+func New[V any](db *kv.Client, opt Options[V]) Cache[V] {
+	c := &cache[V]{
 		db:          db,
 		opt:         opt,
-		entries:     kv.NewNear[*entry[V]](db, opt.Name, opt.NearSize),
-		generations: kv.NewNear[int64](db, opt.Name+" generation", opt.NearSize),
+		generations: kv.NewNear(db, opt.Name+" generation", opt.NearSize, kv.Read[int64]{Command: get, Decode: decodeGeneration}),
 		failures:    kv.NewBounded(opt.NearSize),
 		flights:     make(map[flightKey]*flight[V]),
 	}
+	c.entries = kv.NewNear(db, opt.Name, opt.NearSize, kv.Read[*entry[V]]{Command: getAll, Decode: c.decode})
+	return c
 }
 
-// Get returns the entry of key, which load fills if need be. An entry whose time
-// is over is loaded anew; if that fails, it is returned all the same, as often
-// as Loaded tells. Without one the error is a [LoadError]. If the server cannot
-// be asked, the error is that of [kv.Client]. Without load it answers what others
-// have loaded: it claims no load that it cannot do.
-//
-// In a cluster the key carries a hash tag.
-func (c *Cache[V]) Get(ctx context.Context, key string, load Load) (Entry[V], error) {
+func (c *cache[V]) Get(ctx context.Context, key string, load Load) (Entry[V], error) {
 	return c.get(ctx, key, 0, load)
 }
 
-// GetWithin is Get for a caller who misses something in an entry that may have
-// come since: one that was loaded longer ago than that is loaded anew.
-func (c *Cache[V]) GetWithin(ctx context.Context, key string, within time.Duration, load Load) (Entry[V], error) {
+func (c *cache[V]) GetWithin(ctx context.Context, key string, within time.Duration, load Load) (Entry[V], error) {
 	return c.get(ctx, key, within, load)
 }
 
-func (c *Cache[V]) get(ctx context.Context, key string, within time.Duration, load Load) (Entry[V], error) {
+func (c *cache[V]) get(ctx context.Context, key string, within time.Duration, load Load) (Entry[V], error) {
 	now := time.Now()
 	if e, ok := c.entries.Peek(key, now); ok {
 		if g, ok := c.generations.Peek(c.opt.Generation, now); ok && c.usable(e, g, now, within) {
@@ -197,9 +221,7 @@ func (c *Cache[V]) get(ctx context.Context, key string, within time.Duration, lo
 	}
 }
 
-// Refresh loads the entry of key anew, however fresh it is, or waits for a load
-// that began after the call.
-func (c *Cache[V]) Refresh(ctx context.Context, key string, load Load) (Entry[V], error) {
+func (c *cache[V]) Refresh(ctx context.Context, key string, load Load) (Entry[V], error) {
 	if err := ctx.Err(); err != nil {
 		return Entry[V]{}, err
 	}
@@ -209,11 +231,7 @@ func (c *Cache[V]) Refresh(ctx context.Context, key string, load Load) (Entry[V]
 	return o.entry, err
 }
 
-// Write runs write, which changes what the entries of keys are copies of. The
-// entries go before and after, and nothing becomes an entry between, even if
-// this process dies. If the server cannot be told first, write is not run. The
-// context that write gets ends after LoadTimeout: its claim lasts no longer.
-func (c *Cache[V]) Write(ctx context.Context, keys []string, write func(ctx context.Context) error) error {
+func (c *cache[V]) Write(ctx context.Context, keys []string, write func(ctx context.Context) error) error {
 	token := rand.Text()
 	// The outcome of a write that fails may be unknown: the entries go all the same.
 	defer c.end(ctx, keys, token)
@@ -228,7 +246,7 @@ func (c *Cache[V]) Write(ctx context.Context, keys []string, write func(ctx cont
 }
 
 // end ends a write. The caller may have given up meanwhile.
-func (c *Cache[V]) end(ctx context.Context, keys []string, token string) {
+func (c *cache[V]) end(ctx context.Context, keys []string, token string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), margin)
 	defer cancel()
 	for i, err := range c.invalidate(ctx, keys, token) {
@@ -238,12 +256,11 @@ func (c *Cache[V]) end(ctx context.Context, keys []string, token string) {
 	}
 }
 
-// Invalidate removes the entries of keys.
-func (c *Cache[V]) Invalidate(ctx context.Context, keys ...string) error {
+func (c *cache[V]) Invalidate(ctx context.Context, keys ...string) error {
 	return errors.Join(c.invalidate(ctx, keys, "")...)
 }
 
-func (c *Cache[V]) invalidate(ctx context.Context, keys []string, token string) []error {
+func (c *cache[V]) invalidate(ctx context.Context, keys []string, token string) []error {
 	errs := make([]error, len(keys))
 	for i, r := range c.db.RunMulti(ctx, kv.AsideInvalidate, guarded(keys, token)) {
 		if r.Err != nil {
@@ -254,8 +271,7 @@ func (c *Cache[V]) invalidate(ctx context.Context, keys []string, token string) 
 	return errs
 }
 
-// InvalidateAll makes all entries void.
-func (c *Cache[V]) InvalidateAll(ctx context.Context) error {
+func (c *cache[V]) InvalidateAll(ctx context.Context) error {
 	if _, _, err := c.generation(ctx, "new"); err != nil {
 		return fmt.Errorf("invalidate %s: %w", c.opt.Name, err)
 	}
@@ -263,23 +279,20 @@ func (c *Cache[V]) InvalidateAll(ctx context.Context) error {
 	return nil
 }
 
-// Distrust makes all entries that were loaded before due for a reload. It is for
-// when the server is another than before, or the same after a restart: its data
-// may be older than what was removed from it.
-func (c *Cache[V]) Distrust() {
+func (c *cache[V]) Distrust() {
 	c.trusted.Store(math.MaxInt64 - c.distrusts.Add(1))
 }
 
 // usable reports whether an entry is one that a caller may have without the
 // record being asked. The clock is this process's: if it errs to one side, the
 // server decides, and to the other, entries live as much longer.
-func (c *Cache[V]) usable(e *entry[V], generation int64, now time.Time, within time.Duration) bool {
+func (c *cache[V]) usable(e *entry[V], generation int64, now time.Time, within time.Duration) bool {
 	return e.generation == generation && now.Before(e.fresh) && e.loaded.UnixMicro() > c.trusted.Load() &&
 		(within == 0 || now.Sub(e.loaded) <= within)
 }
 
 // claimTTL is how long a claim lasts if it is not given back.
-func (c *Cache[V]) claimTTL() time.Duration { return c.opt.LoadTimeout + margin }
+func (c *cache[V]) claimTTL() time.Duration { return c.opt.LoadTimeout + margin }
 
 func guard(key string) string { return key + ":fill" }
 

@@ -154,7 +154,7 @@ type things = map[string]string
 
 // process is one as far as the cache can tell.
 type process struct {
-	*aside.Cache[things]
+	aside.Cache[things]
 	db *kv.Client
 
 	mu     sync.Mutex
@@ -302,15 +302,16 @@ const (
 // changed since the call.
 func (p *process) hears(t testing.TB, key string) func() {
 	t.Helper()
-	probe := kv.NewNear[bool](p.db, "probe", 1)
-	_, _, err := probe.Get(testenv.Context(t), key, func(b rueidis.Builder) rueidis.Cacheable {
-		return b.Get().Key(key).Cache()
-	}, func(_ rueidis.RedisMessage, err error) (bool, error) {
-		if kv.IsNil(err) {
-			err = nil
-		}
-		return true, err
+	probe := kv.NewNear(p.db, "probe", 1, kv.Read[bool]{
+		Command: func(b rueidis.Builder, key string) rueidis.Cacheable { return b.Get().Key(key).Cache() },
+		Decode: func(_ string, _ rueidis.RedisMessage, err error) (bool, error) {
+			if kv.IsNil(err) {
+				err = nil
+			}
+			return true, err
+		},
 	})
+	_, _, err := probe.Get(testenv.Context(t), key)
 	must(t, err)
 	return func() {
 		t.Helper()

@@ -52,16 +52,12 @@ func (c *corruption) Unwrap() error { return c.err }
 
 // look reads a key's entry, nil if there is none, and the generation in force, 0
 // if there is none. A corrupt entry is noted in the request.
-func (c *Cache[V]) look(ctx context.Context, r *request) (e *entry[V], generation int64, hit bool, err error) {
-	generation, known, err := c.generations.Get(ctx, c.opt.Generation, func(b rueidis.Builder) rueidis.Cacheable {
-		return b.Get().Key(c.opt.Generation).Cache()
-	}, decodeGeneration)
+func (c *cache[V]) look(ctx context.Context, r *request) (e *entry[V], generation int64, hit bool, err error) {
+	generation, known, err := c.generations.Get(ctx, c.opt.Generation)
 	if err != nil && !errors.Is(err, errNone) {
 		return nil, 0, false, fmt.Errorf("read %s: %w", c.opt.Generation, err)
 	}
-	e, hit, err = c.entries.Get(ctx, r.key, func(b rueidis.Builder) rueidis.Cacheable {
-		return b.Hgetall().Key(r.key).Cache()
-	}, func(m rueidis.RedisMessage, err error) (*entry[V], error) { return c.decode(r.key, m, err) })
+	e, hit, err = c.entries.Get(ctx, r.key)
 	if !hit && known {
 		// A connection tells that a generation has ended before it answers what was
 		// asked afterwards: then the entry may be of the ended one, and none is in force.
@@ -78,9 +74,12 @@ func (c *Cache[V]) look(ctx context.Context, r *request) (e *entry[V], generatio
 	return e, generation, hit && known, nil
 }
 
+func get(b rueidis.Builder, key string) rueidis.Cacheable    { return b.Get().Key(key).Cache() }
+func getAll(b rueidis.Builder, key string) rueidis.Cacheable { return b.Hgetall().Key(key).Cache() }
+
 // decodeGeneration takes what is no generation for none: the next load mends it
 // and tells.
-func decodeGeneration(m rueidis.RedisMessage, err error) (int64, error) {
+func decodeGeneration(_ string, m rueidis.RedisMessage, err error) (int64, error) {
 	if kv.IsNil(err) || kv.IsWrongType(err) {
 		return 0, errNone
 	}
@@ -102,7 +101,7 @@ func text(m rueidis.RedisMessage, err error) (string, error) {
 	return m.ToString()
 }
 
-func (c *Cache[V]) decode(key string, m rueidis.RedisMessage, err error) (*entry[V], error) {
+func (c *cache[V]) decode(key string, m rueidis.RedisMessage, err error) (*entry[V], error) {
 	var elements map[string]string
 	if err == nil {
 		elements, err = m.AsStrMap()

@@ -66,7 +66,7 @@ func (f *flight[V]) wait(ctx context.Context) (outcome[V], error) {
 }
 
 // join returns the flight for a request, and how many loads it had begun.
-func (c *Cache[V]) join(r request) (f *flight[V], loads int) {
+func (c *cache[V]) join(r request) (f *flight[V], loads int) {
 	k := flightKey{r.key, r.within}
 	c.mu.Lock()
 	f = c.flights[k]
@@ -81,7 +81,7 @@ func (c *Cache[V]) join(r request) (f *flight[V], loads int) {
 	return f, 0
 }
 
-func (c *Cache[V]) start(f *flight[V], r request) {
+func (c *cache[V]) start(f *flight[V], r request) {
 	land := func(o outcome[V]) {
 		c.seal(f, r)
 		f.outcome = o
@@ -95,7 +95,7 @@ func (c *Cache[V]) start(f *flight[V], r request) {
 
 // seal keeps further callers from joining: what the flight does next may be
 // older than what they may see.
-func (c *Cache[V]) seal(f *flight[V], r request) {
+func (c *cache[V]) seal(f *flight[V], r request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if k := (flightKey{r.key, r.within}); c.flights[k] == f {
@@ -105,7 +105,7 @@ func (c *Cache[V]) seal(f *flight[V], r request) {
 
 // fly brings the entry: it loads it, or waits for who does. Its life ends when
 // the client is closed, which its calls are told in words of the client's own.
-func (c *Cache[V]) fly(life context.Context, f *flight[V], r request) outcome[V] {
+func (c *cache[V]) fly(life context.Context, f *flight[V], r request) outcome[V] {
 	o := c.bring(life, f, r)
 	var failed *LoadError
 	switch {
@@ -118,7 +118,7 @@ func (c *Cache[V]) fly(life context.Context, f *flight[V], r request) outcome[V]
 	return o
 }
 
-func (c *Cache[V]) bring(life context.Context, f *flight[V], r request) outcome[V] {
+func (c *cache[V]) bring(life context.Context, f *flight[V], r request) outcome[V] {
 	ctx := context.WithoutCancel(life)
 	cl := claim{token: rand.Text()}
 	if r.corrupt != nil {
@@ -177,7 +177,7 @@ func (c *Cache[V]) bring(life context.Context, f *flight[V], r request) outcome[
 
 // loadAndStore asks the record, and makes what it says the entry. again says
 // that it was invalidated meanwhile.
-func (c *Cache[V]) loadAndStore(life context.Context, f *flight[V], r request, cl *claim) (o outcome[V], again bool) {
+func (c *cache[V]) loadAndStore(life context.Context, f *flight[V], r request, cl *claim) (o outcome[V], again bool) {
 	ctx := context.WithoutCancel(life)
 	c.mu.Lock()
 	f.loads++
@@ -221,7 +221,7 @@ type loaded[V any] struct {
 }
 
 // load asks the record. A loader that does not heed its context is left behind.
-func (c *Cache[V]) load(ctx context.Context, key string, load Load) loaded[V] {
+func (c *cache[V]) load(ctx context.Context, key string, load Load) loaded[V] {
 	ctx, cancel := context.WithTimeout(ctx, c.opt.LoadTimeout)
 	defer cancel()
 	result := make(chan loaded[V], 1)
@@ -265,7 +265,7 @@ type claim struct {
 // the one in force: mostly they are the same, and a round trip is spared. It
 // reports false if they are not, or if the claim takes more than that to know;
 // claiming again with the same token does no harm.
-func (c *Cache[V]) claimAtOnce(ctx context.Context, r request, cl *claim) bool {
+func (c *cache[V]) claimAtOnce(ctx context.Context, r request, cl *claim) bool {
 	cl.generation, cl.after = r.generation, c.trusted.Load()
 	if r.generation == 0 || r.within > 0 || stamp(cl.after) == "~" {
 		return false
@@ -277,20 +277,20 @@ func (c *Cache[V]) claimAtOnce(ctx context.Context, r request, cl *claim) bool {
 	return err == nil && unknown == nil && generation == r.generation
 }
 
-func (c *Cache[V]) claim(ctx context.Context, key string, cl *claim) error {
+func (c *cache[V]) claim(ctx context.Context, key string, cl *claim) error {
 	call := c.claimCall(key, cl)
 	reply, err := c.db.Run(ctx, kv.AsideClaim, call.Keys, call.Args)
 	return c.claimIs(key, cl, reply, err)
 }
 
-func (c *Cache[V]) claimCall(key string, cl *claim) kv.ScriptCall {
+func (c *cache[V]) claimCall(key string, cl *claim) kv.ScriptCall {
 	return kv.ScriptCall{Keys: []string{key, guard(key)}, Args: []string{
 		cl.token, millis(c.claimTTL()), strconv.FormatInt(cl.generation, 10), cl.unusable, stamp(cl.after), cl.awaited,
 	}}
 }
 
 // claimIs reads what aside_claim returned.
-func (c *Cache[V]) claimIs(key string, cl *claim, reply rueidis.RedisMessage, err error) error {
+func (c *cache[V]) claimIs(key string, cl *claim, reply rueidis.RedisMessage, err error) error {
 	words, err := texts(reply, err)
 	if err != nil {
 		return fmt.Errorf("claim %s: %w", key, err)
@@ -305,7 +305,7 @@ func (c *Cache[V]) claimIs(key string, cl *claim, reply rueidis.RedisMessage, er
 
 // store makes what was loaded the entry, if the claim and the generation still
 // hold.
-func (c *Cache[V]) store(ctx context.Context, key string, cl *claim, l loaded[V]) (bool, error) {
+func (c *cache[V]) store(ctx context.Context, key string, cl *claim, l loaded[V]) (bool, error) {
 	ttl, kind := c.opt.TTL, "present"
 	if !l.found {
 		ttl, kind = c.opt.NegativeTTL, "absent"
@@ -340,7 +340,7 @@ func (c *Cache[V]) store(ctx context.Context, key string, cl *claim, l loaded[V]
 
 // reread reads the entry that the server said is there. again says that it is
 // not any more, or that it is corrupt.
-func (c *Cache[V]) reread(ctx context.Context, f *flight[V], r request, cl *claim) (o outcome[V], again bool) {
+func (c *cache[V]) reread(ctx context.Context, f *flight[V], r request, cl *claim) (o outcome[V], again bool) {
 	c.seal(f, r)
 	c.generations.Forget(c.opt.Generation)
 	c.entries.Forget(r.key)
@@ -358,20 +358,20 @@ func (c *Cache[V]) reread(ctx context.Context, f *flight[V], r request, cl *clai
 
 // generation returns the generation in force, or begins a new one, and the
 // server's time.
-func (c *Cache[V]) generation(ctx context.Context, mode string) (int64, time.Time, error) {
+func (c *cache[V]) generation(ctx context.Context, mode string) (int64, time.Time, error) {
 	trusted := c.trusted.Load()
 	call := c.generationCall(mode)
 	reply, err := c.db.Run(ctx, kv.AsideGeneration, call.Keys, call.Args)
 	return c.generationIs(trusted, reply, err)
 }
 
-func (c *Cache[V]) generationCall(mode string) kv.ScriptCall {
+func (c *cache[V]) generationCall(mode string) kv.ScriptCall {
 	return kv.ScriptCall{Keys: []string{c.opt.Generation}, Args: []string{mode}}
 }
 
 // generationIs reads what aside_generation returned, which was asked when this
 // was what was trusted.
-func (c *Cache[V]) generationIs(trusted int64, reply rueidis.RedisMessage, err error) (int64, time.Time, error) {
+func (c *cache[V]) generationIs(trusted int64, reply rueidis.RedisMessage, err error) (int64, time.Time, error) {
 	words, err := texts(reply, err)
 	if err != nil {
 		return 0, time.Time{}, fmt.Errorf("generation %s: %w", c.opt.Generation, err)

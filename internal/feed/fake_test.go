@@ -236,7 +236,7 @@ func (s *states) wait(t *testing.T, connected ...bool) {
 type rig struct {
 	*testing.T
 	m      *memory
-	hub    *Hub[string, string]
+	hub    *hub[string, string]
 	states *states
 }
 
@@ -246,22 +246,22 @@ func newRig(t *testing.T, tune ...func(*Options)) *rig {
 	for _, f := range tune {
 		f(&opt)
 	}
-	r.hub = NewHub(r.m, opt)
+	r.hub = NewHub(r.m, nil, opt).(*hub[string, string])
 	t.Cleanup(r.hub.Close)
 	return r
 }
 
-func (r *rig) subscribe(topics ...Topic) *Sub[string, string] {
+func (r *rig) subscribe(topics ...Topic) *sub[string, string] {
 	r.Helper()
 	s, err := r.hub.Subscribe(topics)
 	if err != nil {
 		r.Fatal(err)
 	}
 	r.Cleanup(s.Close)
-	return s
+	return s.(*sub[string, string])
 }
 
-func (r *rig) view(topic Topic) *View[string, string] {
+func (r *rig) view(topic Topic) View[string, string] {
 	r.Helper()
 	v, err := r.hub.View(topic)
 	if err != nil {
@@ -276,7 +276,7 @@ func (r *rig) view(topic Topic) *View[string, string] {
 
 // want reads updates and compares them: "key=value", "key-" for a deletion,
 // "!text" for an error that contains text.
-func (r *rig) want(s *Sub[string, string], want ...string) {
+func (r *rig) want(s *sub[string, string], want ...string) {
 	r.Helper()
 	for i, w := range want {
 		u, err := s.Next(testenv.Context(r))
@@ -291,7 +291,7 @@ func (r *rig) want(s *Sub[string, string], want ...string) {
 }
 
 // idle checks that nothing waits.
-func (r *rig) idle(s *Sub[string, string]) {
+func (r *rig) idle(s *sub[string, string]) {
 	r.Helper()
 	if u, ok, err := s.pop(); ok {
 		r.Fatalf("unexpected %s", show(u, err))

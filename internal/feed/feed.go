@@ -96,6 +96,10 @@ type Update[K comparable, V any] struct {
 	Later bool
 }
 
+// Conflate makes the value that stands for a waiting update and the one that takes
+// its place. If it is nil, that is the new one as it is.
+type Conflate[K comparable, V any] func(waiting Update[K, V], value V) V
+
 // Disconnected is the error element of a consumer: what it follows is cut off,
 // and the hub is connecting anew.
 type Disconnected struct {

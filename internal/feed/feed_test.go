@@ -42,7 +42,7 @@ func TestCurrentFirst(t *testing.T) {
 	if u, err := late.Next(testenv.Context(t)); err != nil || u.Known || u.Value != "6" {
 		t.Errorf("%s, known %t", show(u, err), u.Known)
 	}
-	for _, s := range []*Sub[string, string]{s, one, late} {
+	for _, s := range []*sub[string, string]{s, one, late} {
 		r.idle(s)
 	}
 	r.states.wait(t, true)
@@ -55,7 +55,7 @@ func TestCurrentFirst(t *testing.T) {
 func TestConflationKeeps(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(o *Options) { o.Buffer = 1 })
-	r.hub.Conflate = func(waiting Update[string, string], value string) string { return waiting.Value + value }
+	r.hub.conflate = func(waiting Update[string, string], value string) string { return waiting.Value + value }
 	r.m.set("g", "a", "1")
 	s := r.subscribe(whole)
 	r.want(s, "a=1")
@@ -200,7 +200,7 @@ func TestEventsOvertakeTheReading(t *testing.T) {
 }
 
 // keys is what a view shows, sorted.
-func (r *rig) keys(v *View[string, string]) string {
+func (r *rig) keys(v View[string, string]) string {
 	var list []string
 	v.All(func(e *Entry[string, string]) bool {
 		list = append(list, e.Key+"="+e.Value)
@@ -211,7 +211,7 @@ func (r *rig) keys(v *View[string, string]) string {
 }
 
 // waitFor waits until a view shows something.
-func (r *rig) waitFor(v *View[string, string], want string) {
+func (r *rig) waitFor(v View[string, string], want string) {
 	r.Helper()
 	testenv.Eventually(r, "view", func() (bool, string) { got := r.keys(v); return got == want, got })
 }
@@ -249,7 +249,7 @@ func TestReconnect(t *testing.T) {
 		r.m.missed("g", "b", "")
 		r.m.missed("g", "c", "1")
 		r.m.locked(func(m *memory) { m.connectErr = nil })
-		for _, s := range []*Sub[string, string]{s, late} {
+		for _, s := range []*sub[string, string]{s, late} {
 			for {
 				u, err := s.Next(t.Context())
 				if errors.Is(err, refused) {
@@ -322,7 +322,7 @@ func TestReset(t *testing.T) {
 func TestWhatCameLater(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	want := func(s *Sub[string, string], text string, later bool) {
+	want := func(s *sub[string, string], text string, later bool) {
 		t.Helper()
 		u, err := s.Next(testenv.Context(t))
 		if got := show(u, err); got != text || u.Later != later {
@@ -892,9 +892,9 @@ func TestConcurrent(t *testing.T) {
 		}
 	})
 	run(func(i int) {
-		if sub, err := r.hub.Subscribe([]Topic{keyTopic(fmt.Sprint("k", i%50))}); err == nil {
-			_, _, _ = sub.pop()
-			sub.Close()
+		if s, err := r.hub.Subscribe([]Topic{keyTopic(fmt.Sprint("k", i%50))}); err == nil {
+			_, _, _ = s.(*sub[string, string]).pop()
+			s.Close()
 		}
 	})
 	run(func(int) { r.m.say("g!", "R") })

@@ -13,7 +13,7 @@ import (
 
 // group is a connection and the topics that come over it.
 type group[K comparable, V any] struct {
-	hub    *Hub[K, V]
+	hub    *hub[K, V]
 	name   string
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -63,7 +63,7 @@ func stamp(nanos *atomic.Int64) time.Time {
 	return time.Time{}
 }
 
-func newGroup[K comparable, V any](h *Hub[K, V], name string) *group[K, V] {
+func newGroup[K comparable, V any](h *hub[K, V], name string) *group[K, V] {
 	g := &group[K, V]{
 		hub: h, name: name,
 		topics:  make(map[string]*topic[K, V]),
@@ -76,7 +76,7 @@ func newGroup[K comparable, V any](h *Hub[K, V], name string) *group[K, V] {
 }
 
 // follow returns the topic of a channel. The hub's lock is held.
-func (g *group[K, V]) follow(channel string, s *Sub[K, V]) *topic[K, V] {
+func (g *group[K, V]) follow(channel string, s *sub[K, V]) *topic[K, V] {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	t := g.topics[channel]

@@ -10,14 +10,21 @@ type Topic struct{ Group, Channel string }
 
 // Hub follows groups for all consumers of a client. A group is connected while
 // somebody follows one of its channels.
-type Hub[K comparable, V any] struct {
-	src Source[K, V]
-	opt Options
+//
+// It is an interface, like what it returns, for the reason that [kv.Bounded] gives.
+type Hub[K comparable, V any] interface {
+	// Subscribe follows topics. The consumer must be closed.
+	Subscribe(topics []Topic) (Sub[K, V], error)
+	// View follows a topic. It must be closed.
+	View(name Topic) (View[K, V], error)
+	// Close ends all connections and consumers.
+	Close()
+}
 
-	// Conflate, if it is set before the hub is used, makes the value that stands
-	// for a waiting update and the one that takes its place. By default that is the
-	// new one as it is.
-	Conflate func(waiting Update[K, V], value V) V
+type hub[K comparable, V any] struct {
+	src      Source[K, V]
+	conflate Conflate[K, V]
+	opt      Options
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -28,14 +35,13 @@ type Hub[K comparable, V any] struct {
 }
 
 // NewHub returns a hub that follows nothing yet.
-func NewHub[K comparable, V any](src Source[K, V], opt Options) *Hub[K, V] {
-	h := &Hub[K, V]{src: src, opt: opt, groups: make(map[string]*group[K, V])}
+func NewHub[K comparable, V any](src Source[K, V], conflate Conflate[K, V], opt Options) Hub[K, V] {
+	h := &hub[K, V]{src: src, conflate: conflate, opt: opt, groups: make(map[string]*group[K, V])}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	return h
 }
 
-// Close ends all connections and consumers.
-func (h *Hub[K, V]) Close() {
+func (h *hub[K, V]) Close() {
 	h.mu.Lock()
 	h.cancel()
 	h.mu.Unlock()
@@ -45,7 +51,7 @@ func (h *Hub[K, V]) Close() {
 // follow returns the topic, connecting its group if nobody follows it yet. A
 // consumer, if there is one, is attached before anything is read: what cannot be
 // read is told once. Each follow is undone by one unfollow.
-func (h *Hub[K, V]) follow(name Topic, s *Sub[K, V]) (*topic[K, V], error) {
+func (h *hub[K, V]) follow(name Topic, s *sub[K, V]) (*topic[K, V], error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.ctx.Err() != nil {
@@ -62,7 +68,7 @@ func (h *Hub[K, V]) follow(name Topic, s *Sub[K, V]) (*topic[K, V], error) {
 
 // unfollow forgets a topic that nobody follows any more, and its group with the
 // last of its topics.
-func (h *Hub[K, V]) unfollow(t *topic[K, V]) {
+func (h *hub[K, V]) unfollow(t *topic[K, V]) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	g := t.group

@@ -7,8 +7,17 @@ import (
 
 // Sub is the queue of one consumer: every event of its topics, or, once more
 // than the buffer wait, the newest of each key.
-type Sub[K comparable, V any] struct {
-	hub    *Hub[K, V]
+type Sub[K comparable, V any] interface {
+	// Next waits for the next update. Its error is a *Disconnected or that of a
+	// value that cannot be read, after both of which Next goes on; the context's;
+	// or, for good, that of a closed hub.
+	Next(ctx context.Context) (Update[K, V], error)
+	// Close ends the consumer.
+	Close()
+}
+
+type sub[K comparable, V any] struct {
+	hub    *hub[K, V]
 	topics []*topic[K, V]
 	wake   chan struct{}
 
@@ -26,9 +35,8 @@ type item[K comparable, V any] struct {
 	err     error
 }
 
-// Subscribe follows topics. The consumer must be closed.
-func (h *Hub[K, V]) Subscribe(topics []Topic) (*Sub[K, V], error) {
-	s := &Sub[K, V]{
+func (h *hub[K, V]) Subscribe(topics []Topic) (Sub[K, V], error) {
+	s := &sub[K, V]{
 		hub:  h,
 		wake: make(chan struct{}, 1),
 		last: make(map[K]int),
@@ -45,8 +53,7 @@ func (h *Hub[K, V]) Subscribe(topics []Topic) (*Sub[K, V], error) {
 	return s, nil
 }
 
-// Close ends the consumer.
-func (s *Sub[K, V]) Close() {
+func (s *sub[K, V]) Close() {
 	for _, t := range s.topics {
 		t.detach(s)
 		s.hub.unfollow(t)
@@ -54,10 +61,7 @@ func (s *Sub[K, V]) Close() {
 	s.topics = nil
 }
 
-// Next waits for the next update. Its error is a *Disconnected or that of a
-// value that cannot be read, after both of which Next goes on; the context's;
-// or, for good, that of a closed hub.
-func (s *Sub[K, V]) Next(ctx context.Context) (Update[K, V], error) {
+func (s *sub[K, V]) Next(ctx context.Context) (Update[K, V], error) {
 	for {
 		// A consumer that never catches up must end too.
 		if err := ctx.Err(); err != nil {
@@ -76,7 +80,7 @@ func (s *Sub[K, V]) Next(ctx context.Context) (Update[K, V], error) {
 	}
 }
 
-func (s *Sub[K, V]) pop() (u Update[K, V], ok bool, err error) {
+func (s *sub[K, V]) pop() (u Update[K, V], ok bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.head == len(s.queue) {
@@ -100,7 +104,7 @@ func (s *Sub[K, V]) pop() (u Update[K, V], ok bool, err error) {
 	return it.update, true, it.err
 }
 
-func (s *Sub[K, V]) push(it item[K, V]) (number int) {
+func (s *sub[K, V]) push(it item[K, V]) (number int) {
 	s.queue = append(s.queue, it)
 	signal(s.wake)
 	return s.base + len(s.queue) - 1
@@ -109,14 +113,14 @@ func (s *Sub[K, V]) push(it item[K, V]) (number int) {
 // offer adds an event, or puts it in the place of the newest waiting one of its
 // key if the buffer is full. More than the buffer plus one event per key never
 // wait.
-func (s *Sub[K, V]) offer(u Update[K, V]) {
+func (s *sub[K, V]) offer(u Update[K, V]) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.queue)-s.head >= s.hub.opt.Buffer {
 		if number, ok := s.last[u.Key]; ok {
 			waiting := &s.queue[number-s.base].update
-			if s.hub.Conflate != nil {
-				u.Value = s.hub.Conflate(*waiting, u.Value)
+			if s.hub.conflate != nil {
+				u.Value = s.hub.conflate(*waiting, u.Value)
 			}
 			*waiting = Update[K, V]{Event: u.Event, Conflated: waiting.Conflated + 1, Later: waiting.Later}
 			return
@@ -126,7 +130,7 @@ func (s *Sub[K, V]) offer(u Update[K, V]) {
 }
 
 // fail adds an error; of one subject only the newest waits.
-func (s *Sub[K, V]) fail(subject string, err error) {
+func (s *sub[K, V]) fail(subject string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if number, ok := s.errs[subject]; ok {

@@ -25,7 +25,7 @@ type topic[K comparable, V any] struct {
 	whole bool                // the table is complete for the epoch
 	cut   error               // why it is not
 	renew bool                // followers were cut off: the reading tells them all anew
-	subs  map[*Sub[K, V]]bool // whether the state was complete once since they began
+	subs  map[*sub[K, V]]bool // whether the state was complete once since they began
 	// late are events, published while the state is read, that are older than
 	// unconfirmed entries: only the reading tells whether revisions went back.
 	late []Event[K, V]
@@ -45,7 +45,7 @@ func newTopic[K comparable, V any](g *group[K, V], channel string) *topic[K, V] 
 		group: g, channel: channel,
 		table: xsync.NewMap[string, *slot[K, V]](),
 		ready: make(chan struct{}),
-		subs:  make(map[*Sub[K, V]]bool),
+		subs:  make(map[*sub[K, V]]bool),
 	}
 }
 
@@ -178,7 +178,7 @@ func (t *topic[K, V]) disconnected(err error) {
 }
 
 // attach lets a consumer follow, beginning with the state as far as it is known.
-func (t *topic[K, V]) attach(s *Sub[K, V]) {
+func (t *topic[K, V]) attach(s *sub[K, V]) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.subs[s] = t.whole
@@ -201,7 +201,7 @@ func (t *topic[K, V]) attach(s *Sub[K, V]) {
 	}
 }
 
-func (t *topic[K, V]) detach(s *Sub[K, V]) {
+func (t *topic[K, V]) detach(s *sub[K, V]) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.subs, s)

@@ -16,7 +16,7 @@ import (
 func TestAnyInterleavingAgrees(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := newMemory()
-		hub := NewHub(m, Options{Heartbeat: time.Hour, Now: time.Now, Buffer: rapid.IntRange(1, 5).Draw(t, "buffer"), Closed: errClosed})
+		hub := NewHub(m, nil, Options{Heartbeat: time.Hour, Now: time.Now, Buffer: rapid.IntRange(1, 5).Draw(t, "buffer"), Closed: errClosed}).(*hub[string, string])
 		defer hub.Close()
 		top := newTopic(newGroup(hub, "g"), "g")
 
@@ -28,7 +28,7 @@ func TestAnyInterleavingAgrees(t *testing.T) {
 		connected, reading := false, false
 
 		type consumer struct {
-			sub   *Sub[string, string]
+			sub   *sub[string, string]
 			model map[string]string
 			revs  map[string]int64
 		}
@@ -49,7 +49,7 @@ func TestAnyInterleavingAgrees(t *testing.T) {
 		}
 		attach := func() {
 			c := &consumer{
-				sub:   &Sub[string, string]{hub: hub, wake: make(chan struct{}, 1), last: make(map[string]int), errs: make(map[string]int)},
+				sub:   &sub[string, string]{hub: hub, wake: make(chan struct{}, 1), last: make(map[string]int), errs: make(map[string]int)},
 				model: make(map[string]string), revs: make(map[string]int64),
 			}
 			consumers = append(consumers, c)
@@ -157,7 +157,7 @@ func TestAnyInterleavingAgrees(t *testing.T) {
 			want[k] = e.Value
 		}
 		seen := make(map[string]string)
-		view := &View[string, string]{hub: hub, topic: top, table: top.table}
+		view := &view[string, string]{hub: hub, topic: top, table: top.table}
 		view.All(func(e *Entry[string, string]) bool { seen[e.Key] = e.Value; return true })
 		if !maps.Equal(seen, want) {
 			t.Fatalf("the view shows %v, want %v", seen, want)
@@ -179,9 +179,9 @@ func TestAnyInterleavingAgrees(t *testing.T) {
 // for is what was published.
 func TestConflationCounts(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		hub := NewHub(newMemory(), Options{Buffer: rapid.IntRange(1, 8).Draw(t, "buffer"), Closed: errClosed})
+		hub := NewHub(newMemory(), nil, Options{Buffer: rapid.IntRange(1, 8).Draw(t, "buffer"), Closed: errClosed}).(*hub[string, string])
 		defer hub.Close()
-		s := &Sub[string, string]{hub: hub, wake: make(chan struct{}, 1), last: make(map[string]int), errs: make(map[string]int)}
+		s := &sub[string, string]{hub: hub, wake: make(chan struct{}, 1), last: make(map[string]int), errs: make(map[string]int)}
 		published, got, newest := make(map[string]int), make(map[string]int), make(map[string]int64)
 		rev := int64(0)
 		take := func() bool {

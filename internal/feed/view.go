@@ -10,30 +10,46 @@ import (
 
 // View is the current state behind a topic. It reads without lock, I/O or
 // allocation.
-type View[K comparable, V any] struct {
-	hub    *Hub[K, V]
+type View[K comparable, V any] interface {
+	// Close stops following. What was read last stays readable.
+	Close()
+	// Get returns the newest event of the key of a name, or nil.
+	Get(name string) *Entry[K, V]
+	// All calls yield for the newest event of each key, until it returns false.
+	All(yield func(*Entry[K, V]) bool)
+	// Connected reports whether the view is complete and current.
+	Connected() bool
+	// Err is why the view is not complete and current; nil if it is.
+	Err() error
+	// Now is the time by the hub's clock.
+	Now() time.Time
+	// State tells about the connection.
+	State() *State
+	// Ready waits until the state has been complete once.
+	Ready(ctx context.Context) error
+}
+
+type view[K comparable, V any] struct {
+	hub    *hub[K, V]
 	topic  *topic[K, V]
 	table  *xsync.Map[string, *slot[K, V]] // the topic's: one step less for readers
 	closed atomic.Bool
 }
 
-// View follows a topic. It must be closed.
-func (h *Hub[K, V]) View(name Topic) (*View[K, V], error) {
+func (h *hub[K, V]) View(name Topic) (View[K, V], error) {
 	t, err := h.follow(name, nil)
 	if err != nil {
 		return nil, err
 	}
-	return &View[K, V]{hub: h, topic: t, table: t.table}, nil
+	return &view[K, V]{hub: h, topic: t, table: t.table}, nil
 }
 
-// Close stops following. What was read last stays readable.
-func (v *View[K, V]) Close() {
+func (v *view[K, V]) Close() {
 	v.closed.Store(true)
 	v.hub.unfollow(v.topic)
 }
 
-// Get returns the newest event of the key of a name, or nil.
-func (v *View[K, V]) Get(name string) *Entry[K, V] {
+func (v *view[K, V]) Get(name string) *Entry[K, V] {
 	s, ok := v.table.Load(name)
 	if !ok {
 		return nil
@@ -41,21 +57,19 @@ func (v *View[K, V]) Get(name string) *Entry[K, V] {
 	return s.Load()
 }
 
-// All calls yield for the newest event of each key, until it returns false.
-func (v *View[K, V]) All(yield func(*Entry[K, V]) bool) {
+func (v *view[K, V]) All(yield func(*Entry[K, V]) bool) {
 	v.table.Range(func(_ string, s *slot[K, V]) bool {
 		return yield(s.Load())
 	})
 }
 
-// Connected reports whether the view is complete and current.
-func (v *View[K, V]) Connected() bool {
+func (v *view[K, V]) Connected() bool {
 	return !v.closed.Load() && v.complete() && v.topic.group.state.Err() == nil
 }
 
 // complete reports whether the state has been complete once: the group may have
 // been connected before the topic joined it.
-func (v *View[K, V]) complete() bool {
+func (v *view[K, V]) complete() bool {
 	select {
 	case <-v.topic.ready:
 		return true
@@ -64,8 +78,7 @@ func (v *View[K, V]) complete() bool {
 	}
 }
 
-// Err is why the view is not complete and current; nil if it is.
-func (v *View[K, V]) Err() error {
+func (v *view[K, V]) Err() error {
 	g := v.topic.group
 	if v.closed.Load() {
 		return &Disconnected{Group: g.name, Err: errEnded}
@@ -79,14 +92,11 @@ func (v *View[K, V]) Err() error {
 	return nil
 }
 
-// Now is the time by the hub's clock.
-func (v *View[K, V]) Now() time.Time { return v.hub.opt.Now() }
+func (v *view[K, V]) Now() time.Time { return v.hub.opt.Now() }
 
-// State tells about the connection.
-func (v *View[K, V]) State() *State { return &v.topic.group.state }
+func (v *view[K, V]) State() *State { return &v.topic.group.state }
 
-// Ready waits until the state has been complete once.
-func (v *View[K, V]) Ready(ctx context.Context) error {
+func (v *view[K, V]) Ready(ctx context.Context) error {
 	select {
 	case <-v.topic.ready:
 		return nil

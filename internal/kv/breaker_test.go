@@ -242,7 +242,7 @@ func promptly(t *testing.T, what string, do func(ctx context.Context) error) {
 }
 
 // everyCall calls each method that asks the server.
-func everyCall(t *testing.T, c *kv.Client, near *kv.Near[string], key string) {
+func everyCall(t *testing.T, c *kv.Client, near kv.Near[string], key string) {
 	t.Helper()
 	promptly(t, "Do", func(ctx context.Context) error { return set(ctx, c, key, "v") })
 	promptly(t, "read", func(ctx context.Context) error { _, err := get(ctx, c, key); return err })
@@ -257,7 +257,7 @@ func everyCall(t *testing.T, c *kv.Client, near *kv.Near[string], key string) {
 		_, err := c.Block(ctx, time.Minute, c.B().Blpop().Key(key).Timeout(60).Build())
 		return err
 	})
-	promptly(t, "Near", func(ctx context.Context) error { _, _, err := nearText(ctx, near, key); return err })
+	promptly(t, "Near", func(ctx context.Context) error { _, _, err := near.Get(ctx, key); return err })
 	promptly(t, "Session", func(ctx context.Context) error {
 		s, err := c.Session(ctx, func(string, string) {}, func(string) {})
 		if err != nil {
@@ -288,7 +288,7 @@ func TestCallersWhoGiveUpAreNotHeldUp(t *testing.T) {
 		t.Parallel()
 		srv := testenv.NewRedis(t)
 		c, _ := connect(t, []string{srv.Addr()}, long)
-		near := kv.NewNear[string](c, "near", 10)
+		near := nearText(c, "near", 10)
 		must(t, set(testenv.Context(t), c, "k", "v"))
 		srv.Freeze(t)
 		everyCall(t, c, near, "k")
@@ -297,7 +297,7 @@ func TestCallersWhoGiveUpAreNotHeldUp(t *testing.T) {
 		t.Parallel()
 		srv := testenv.NewRedis(t)
 		c, _ := connect(t, []string{srv.Addr()}, long)
-		near := kv.NewNear[string](c, "near", 10)
+		near := nearText(c, "near", 10)
 		must(t, set(testenv.Context(t), c, "k", "v"))
 		srv.KillClients(t, "normal")
 		srv.Freeze(t)
@@ -308,7 +308,7 @@ func TestCallersWhoGiveUpAreNotHeldUp(t *testing.T) {
 		t.Parallel()
 		proxy := testenv.NewProxy(t, testenv.Redis(t).Addr())
 		c, _ := connect(t, []string{proxy.Addr()}, long)
-		near := kv.NewNear[string](c, "near", 10)
+		near := nearText(c, "near", 10)
 		must(t, set(testenv.Context(t), c, "k", "v"))
 		proxy.Cut()
 		proxy.Restore(t)
@@ -321,7 +321,7 @@ func TestCallersWhoGiveUpAreNotHeldUp(t *testing.T) {
 		cl := testenv.NewCluster(t)
 		keys := keys(t, cl)
 		c, _ := connect(t, cl.Addrs()[:1], inCluster, long)
-		near := kv.NewNear[string](c, "near", 10)
+		near := nearText(c, "near", 10)
 		cl.Nodes[1].Freeze(t)
 		// Somebody who is patient connects, and must not hold up the others.
 		var patient sync.WaitGroup

@@ -10,7 +10,8 @@ func (c *Client) SetLaneRest(d time.Duration) {
 }
 
 // Waiting returns how many callers wait for the next call.
-func (s *Sharing[T, R]) Waiting() int {
+func Waiting[T, R any](of Sharing[T, R]) int {
+	s := of.(*sharing[T, R])
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.waiting)

@@ -29,7 +29,7 @@ func TestTLSWithAUserOfOnePrefix(t *testing.T) {
 	})
 	must(t, set(ctx, c, "bots:k", "v"))
 	must(t, push(ctx, c, "bots:list", "x"))
-	held(t, kv.NewNear[string](c, "near", 10), "bots:k", "v")
+	held(t, nearText(c, "near", 10), "bots:k", "v")
 	err := set(ctx, c, "others:k", "v")
 	if re, ok := rueidis.IsRedisErr(err); !ok || !strings.HasPrefix(re.Error(), "NOPERM") || isUnavailable(err) {
 		t.Errorf("another prefix: %v", err)

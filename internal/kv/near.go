@@ -13,8 +13,35 @@ import (
 // a key changes; and since a server that is frozen or cut off tells nothing, a
 // hit also needs a sign of life that is not older than the allowed staleness.
 // Where the server cannot track keys (in-process), every read asks it.
-type Near[V any] struct {
+//
+// It is an interface, as all generic types of the engines are that others hold: see
+// [Bounded].
+type Near[V any] interface {
+	// Get returns the value of key, which must not be changed. hit says that the server
+	// was not asked.
+	Get(ctx context.Context, key string) (v V, hit bool, err error)
+	// Peek returns the value of key if it is held and may be served at a moment,
+	// which is now: several look-ups can share a reading of the clock.
+	Peek(key string, now time.Time) (v V, ok bool)
+	// Forget drops the value of key, and that of reads under way. A caller that has
+	// changed the key sees the change from then on; the server's own word comes
+	// only after the answer to the change.
+	Forget(key string)
+}
+
+// Read is how a near cache reads a key. That it is told once, and not with each
+// read, is what lets a hit allocate nothing.
+type Read[V any] struct {
+	// Command asks for what is stored.
+	Command func(b rueidis.Builder, key string) rueidis.Cacheable
+	// Decode makes the value of the reply, or of an error, which [IsNil] may know.
+	// What it returns is shared by all callers.
+	Decode func(key string, reply rueidis.RedisMessage, err error) (V, error)
+}
+
+type near[V any] struct {
 	c       *Client
+	read    Read[V]
 	entries Bounded // of *nearEntry[V]
 
 	mu      sync.Mutex
@@ -34,43 +61,40 @@ type nearFlight struct {
 }
 
 // NewNear returns a near cache of at most size values. Its name appears in events.
-func NewNear[V any](c *Client, name string, size int) *Near[V] {
-	n := &Near[V]{
+func NewNear[V any](c *Client, name string, size int, read Read[V]) Near[V] {
+	n := &near[V]{
 		c:       c,
+		read:    read,
 		entries: NewBounded(size),
 		flights: make(map[string]*nearFlight),
 	}
-	c.near.add(nearCache{name: name, forget: n.forget, flush: n.flush})
+	c.near.add(nearCache{name: name, forget: n.Forget, flush: n.flush})
 	return n
 }
 
-// Get returns the decoded value of key. hit says that the server was not asked.
-// read builds the command; decode gets its reply, or an error that [IsNil] knows.
-// What decode returns is shared: it must not be changed.
-func (n *Near[V]) Get(ctx context.Context, key string, read func(rueidis.Builder) rueidis.Cacheable, decode func(rueidis.RedisMessage, error) (V, error)) (v V, hit bool, err error) {
+func (n *near[V]) Get(ctx context.Context, key string) (v V, hit bool, err error) {
 	if v, ok := n.Peek(key, time.Now()); ok {
 		return v, true, nil
 	}
 	if n.c.opt.InProcess {
-		cmd := read(n.c.redis.B())
-		v, err = decode(n.c.Do(ctx, rueidis.Completed(cmd)))
+		cmd := n.read.Command(n.c.redis.B(), key)
+		msg, err := n.c.Do(ctx, rueidis.Completed(cmd))
+		v, err = n.read.Decode(key, msg, err)
 		return v, false, err
 	}
 	n.c.near.watch()
 	flight := n.enter(key)
 	asked := time.Now()
-	cmd := read(n.c.redis.B()).Pin()
+	cmd := n.read.Command(n.c.redis.B(), key).Pin()
 	msg, err := call(ctx, n.c, request{slot: cmd.Slot(), again: true}, func(ctx context.Context) (rueidis.RedisMessage, error) {
 		return n.c.redis.DoCache(ctx, cmd, time.Hour).ToMessage()
 	})
-	v, err = decode(msg, err)
+	v, err = n.read.Decode(key, msg, err)
 	n.leave(key, flight, &nearEntry[V]{v, asked}, err == nil)
 	return v, false, err
 }
 
-// Peek returns the value of key if it is held and may be served at a moment,
-// which is now: several look-ups can share a reading of the clock.
-func (n *Near[V]) Peek(key string, now time.Time) (v V, ok bool) {
+func (n *near[V]) Peek(key string, now time.Time) (v V, ok bool) {
 	held, ok := n.entries.Get(key)
 	if !ok {
 		return v, false
@@ -82,12 +106,7 @@ func (n *Near[V]) Peek(key string, now time.Time) (v V, ok bool) {
 	return e.value, true
 }
 
-// Forget drops the value of key, and that of reads under way. A caller that has
-// changed the key sees the change from then on; the server's own word comes
-// only after the answer to the change.
-func (n *Near[V]) Forget(key string) { n.forget(key) }
-
-func (n *Near[V]) enter(key string) *nearFlight {
+func (n *near[V]) enter(key string) *nearFlight {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	f := n.flights[key]
@@ -100,7 +119,7 @@ func (n *Near[V]) enter(key string) *nearFlight {
 	return f
 }
 
-func (n *Near[V]) leave(key string, f *nearFlight, e *nearEntry[V], keep bool) {
+func (n *near[V]) leave(key string, f *nearFlight, e *nearEntry[V], keep bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if keep && !f.dirty {
@@ -111,7 +130,7 @@ func (n *Near[V]) leave(key string, f *nearFlight, e *nearEntry[V], keep bool) {
 	}
 }
 
-func (n *Near[V]) forget(key string) {
+func (n *near[V]) Forget(key string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if f := n.flights[key]; f != nil {
@@ -120,7 +139,7 @@ func (n *Near[V]) forget(key string) {
 	n.entries.Delete(key)
 }
 
-func (n *Near[V]) flush() {
+func (n *near[V]) flush() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, f := range n.flights {

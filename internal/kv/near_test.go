@@ -20,25 +20,32 @@ import (
 	"github.com/fullon/fulloncache/internal/testenv"
 )
 
-func readText(key string) func(rueidis.Builder) rueidis.Cacheable {
-	return func(b rueidis.Builder) rueidis.Cacheable { return b.Get().Key(key).Cache() }
+func getText(b rueidis.Builder, key string) rueidis.Cacheable { return b.Get().Key(key).Cache() }
+
+// nearText is a near cache of text.
+func nearText(c *kv.Client, name string, size int) kv.Near[string] {
+	return nearTextDuring(c, name, size, func(string) {})
 }
 
-// nearText reads a key through a near cache.
-func nearText(ctx context.Context, n *kv.Near[string], key string) (string, bool, error) {
-	return n.Get(ctx, key, readText(key), func(m rueidis.RedisMessage, err error) (string, error) {
-		if err != nil {
-			return "", err
-		}
-		return m.ToString()
+// nearTextDuring calls a function between each reply and its being kept.
+func nearTextDuring(c *kv.Client, name string, size int, during func(key string)) kv.Near[string] {
+	return kv.NewNear(c, name, size, kv.Read[string]{
+		Command: getText,
+		Decode: func(key string, m rueidis.RedisMessage, err error) (string, error) {
+			if err != nil {
+				return "", err
+			}
+			during(key)
+			return m.ToString()
+		},
 	})
 }
 
 // held waits until a read of key is answered by the near cache, with want.
-func held(t testing.TB, n *kv.Near[string], key, want string) {
+func held(t testing.TB, n kv.Near[string], key, want string) {
 	t.Helper()
 	testenv.Eventually(t, "near value", func() (bool, string) {
-		v, hit, err := nearText(context.Background(), n, key)
+		v, hit, err := n.Get(context.Background(), key)
 		return v == want && hit && err == nil, fmt.Sprint(v, hit, err)
 	})
 }
@@ -48,15 +55,15 @@ func TestNearAnswersWithoutTheServerUntilTheKeyChanges(t *testing.T) {
 	ctx := testenv.Context(t)
 	srv := testenv.NewRedis(t)
 	c, j := connect(t, []string{srv.Addr()}, func(o *kv.Options) { o.NearStaleness = time.Minute })
-	near := kv.NewNear[string](c, "near", 100)
-	other := kv.NewNear[string](c, "other", 100)
+	near := nearText(c, "near", 100)
+	other := nearText(c, "other", 100)
 	srv.Do(t, "SET", "k", "v")
-	if v, hit, err := nearText(ctx, near, "k"); v != "v" || hit || err != nil {
+	if v, hit, err := near.Get(ctx, "k"); v != "v" || hit || err != nil {
 		t.Fatalf("first read: %q %t %v", v, hit, err)
 	}
 	before := srv.Counts(t)["get"]
 	for range 1000 {
-		if v, hit, err := nearText(ctx, near, "k"); v != "v" || !hit || err != nil {
+		if v, hit, err := near.Get(ctx, "k"); v != "v" || !hit || err != nil {
 			t.Fatalf("later read: %q %t %v", v, hit, err)
 		}
 	}
@@ -73,11 +80,11 @@ func TestNearAnswersWithoutTheServerUntilTheKeyChanges(t *testing.T) {
 	}
 	srv.Do(t, "DEL", "k")
 	testenv.Eventually(t, "absence", func() (bool, string) {
-		_, _, err := nearText(ctx, near, "k")
+		_, _, err := near.Get(ctx, "k")
 		return kv.IsNil(err), fmt.Sprint(err)
 	})
 	before = srv.Counts(t)["get"]
-	if _, hit, err := nearText(ctx, near, "k"); !kv.IsNil(err) || hit || srv.Counts(t)["get"] != before+1 {
+	if _, hit, err := near.Get(ctx, "k"); !kv.IsNil(err) || hit || srv.Counts(t)["get"] != before+1 {
 		t.Errorf("absence is not kept: %t %v", hit, err)
 	}
 	if got := j.events(); len(got) != 0 {
@@ -88,7 +95,7 @@ func TestNearAnswersWithoutTheServerUntilTheKeyChanges(t *testing.T) {
 	held(t, near, "k", "again")
 	srv.Do(t, "FLUSHALL")
 	testenv.Eventually(t, "FLUSHALL", func() (bool, string) {
-		_, _, err := nearText(ctx, near, "k")
+		_, _, err := near.Get(ctx, "k")
 		return kv.IsNil(err), fmt.Sprint(err)
 	})
 	if got := j.of("flushed"); !slices.Equal(got, []string{"flushed near", "flushed other"}) {
@@ -101,10 +108,10 @@ func TestNearKeepsNoFailure(t *testing.T) {
 	ctx := testenv.Context(t)
 	srv := testenv.NewRedis(t)
 	c, _ := connect(t, []string{srv.Addr()})
-	near := kv.NewNear[int](c, "near", 100)
 	asked := errors.New("not a number")
-	number := func() (int, bool, error) {
-		return near.Get(ctx, "k", readText("k"), func(m rueidis.RedisMessage, err error) (int, error) {
+	near := kv.NewNear(c, "near", 100, kv.Read[int64]{
+		Command: getText,
+		Decode: func(_ string, m rueidis.RedisMessage, err error) (int64, error) {
 			if err != nil {
 				return 0, err
 			}
@@ -112,13 +119,13 @@ func TestNearKeepsNoFailure(t *testing.T) {
 			if err != nil {
 				return 0, asked
 			}
-			return int(n), nil
-		})
-	}
+			return n, nil
+		},
+	})
 	srv.Do(t, "SET", "k", "x")
 	for range 3 {
 		before := srv.Counts(t)["get"]
-		if _, hit, err := number(); hit || !errors.Is(err, asked) {
+		if _, hit, err := near.Get(ctx, "k"); hit || !errors.Is(err, asked) {
 			t.Errorf("got %t %v", hit, err)
 		}
 		if got := srv.Counts(t)["get"] - before; got != 1 {
@@ -127,7 +134,7 @@ func TestNearKeepsNoFailure(t *testing.T) {
 	}
 	srv.Do(t, "DEL", "k")
 	srv.Do(t, "LPUSH", "k", "x")
-	if _, hit, err := number(); hit || !kv.IsWrongType(err) {
+	if _, hit, err := near.Get(ctx, "k"); hit || !kv.IsWrongType(err) {
 		t.Errorf("got %t %v", hit, err)
 	}
 }
@@ -138,11 +145,11 @@ func TestNearIsBounded(t *testing.T) {
 	srv := testenv.NewRedis(t)
 	c, _ := connect(t, []string{srv.Addr()}, func(o *kv.Options) { o.NearStaleness = time.Minute })
 	const size, keys = 20, 500
-	near := kv.NewNear[string](c, "near", size)
+	near := nearText(c, "near", size)
 	for i := range keys {
 		key := strconv.Itoa(i)
 		srv.Do(t, "SET", key, key)
-		if v, _, err := nearText(ctx, near, key); v != key || err != nil {
+		if v, _, err := near.Get(ctx, key); v != key || err != nil {
 			t.Fatalf("%s: %q %v", key, v, err)
 		}
 	}
@@ -153,7 +160,7 @@ func TestNearIsBounded(t *testing.T) {
 		cancel()
 		hits := 0
 		for i := range keys {
-			if _, hit, _ := nearText(ended, near, strconv.Itoa(i)); hit {
+			if _, hit, _ := near.Get(ended, strconv.Itoa(i)); hit {
 				hits++
 			}
 		}
@@ -169,27 +176,32 @@ func TestNearKeepsNoValueThatWasOverwrittenMeanwhile(t *testing.T) {
 	ctx := testenv.Context(t)
 	srv := testenv.NewRedis(t)
 	c, _ := connect(t, []string{srv.Addr()}, func(o *kv.Options) { o.NearStaleness = time.Minute })
-	near := kv.NewNear[string](c, "near", 100)
+	var near kv.Near[string]
+	during := func() {}
+	near = nearTextDuring(c, "near", 100, func(string) {
+		do := during
+		during = func() {} // not during what this one reads
+		do()
+	})
 	srv.Do(t, "SET", "k", "old")
 
 	// The write happens, and its invalidation arrives, while the old value is
 	// being decoded: the answer of a later read on the same connection proves it.
-	v, hit, err := near.Get(ctx, "k", readText("k"), func(m rueidis.RedisMessage, err error) (string, error) {
-		must(t, err)
+	during = func() {
 		srv.Do(t, "SET", "k", "new")
 		if v, err := get(ctx, c, "k"); v != "new" || err != nil {
 			t.Errorf("on the same connection: %q %v", v, err)
 		}
 		// One that begins now keeps its own, new value.
-		if v, _, err := nearText(ctx, near, "k"); v != "new" || err != nil {
+		if v, _, err := near.Get(ctx, "k"); v != "new" || err != nil {
 			t.Errorf("a read that begins later: %q %v", v, err)
 		}
-		return m.ToString()
-	})
+	}
+	v, hit, err := near.Get(ctx, "k")
 	if v != "old" || hit || err != nil {
 		t.Fatalf("got %q %t %v", v, hit, err)
 	}
-	if v, _, err := nearText(ctx, near, "k"); v != "new" || err != nil {
+	if v, _, err := near.Get(ctx, "k"); v != "new" || err != nil {
 		t.Errorf("afterwards: %q %v", v, err)
 	}
 	srv.Do(t, "SET", "k", "newest")
@@ -197,16 +209,15 @@ func TestNearKeepsNoValueThatWasOverwrittenMeanwhile(t *testing.T) {
 
 	// The same with a flush.
 	srv.Do(t, "SET", "f", "old")
-	_, _, err = near.Get(ctx, "f", readText("f"), func(m rueidis.RedisMessage, err error) (string, error) {
-		must(t, err)
+	during = func() {
 		srv.Do(t, "FLUSHALL")
 		if _, err := get(ctx, c, "f"); !kv.IsNil(err) {
 			t.Errorf("on the same connection: %v", err)
 		}
-		return m.ToString()
-	})
+	}
+	_, _, err = near.Get(ctx, "f")
 	must(t, err)
-	if v, hit, err := nearText(ctx, near, "f"); !kv.IsNil(err) {
+	if v, hit, err := near.Get(ctx, "f"); !kv.IsNil(err) {
 		t.Errorf("after FLUSHALL: %q %t %v", v, hit, err)
 	}
 }
@@ -218,7 +229,13 @@ func TestNearForgetsWhatItsCallerHasChanged(t *testing.T) {
 	ctx := testenv.Context(t)
 	srv := testenv.NewRedis(t)
 	c, _ := connect(t, []string{srv.Addr()}, func(o *kv.Options) { o.NearStaleness = time.Minute })
-	near := kv.NewNear[string](c, "near", 100)
+	var near kv.Near[string]
+	forget := false
+	near = nearTextDuring(c, "near", 100, func(key string) {
+		if forget {
+			near.Forget(key)
+		}
+	})
 	if v, ok := near.Peek("k", time.Now()); ok {
 		t.Errorf("an empty cache holds %q", v)
 	}
@@ -235,12 +252,10 @@ func TestNearForgetsWhatItsCallerHasChanged(t *testing.T) {
 	if v, ok := near.Peek("k", now); ok {
 		t.Errorf("%q is held after it was forgotten", v)
 	}
-	_, _, err := near.Get(ctx, "k", readText("k"), func(m rueidis.RedisMessage, err error) (string, error) {
-		must(t, err)
-		near.Forget("k")
-		return m.ToString()
-	})
+	forget = true
+	_, _, err := near.Get(ctx, "k")
 	must(t, err)
+	forget = false
 	if v, ok := near.Peek("k", now); ok {
 		t.Errorf("%q is held though it was forgotten while it was read", v)
 	}
@@ -254,7 +269,7 @@ func TestNearNeverGoesBackUnderConcurrentWrites(t *testing.T) {
 	c, _ := connect(t, addr, func(o *kv.Options) { o.NearStaleness = time.Minute })
 	writer, _ := connect(t, addr)
 	key := testenv.Prefix(t)
-	near := kv.NewNear[string](c, "near", 100)
+	near := nearText(c, "near", 100)
 	var (
 		wg      sync.WaitGroup
 		written atomic.Int64 // acknowledged, and its invalidation has arrived
@@ -266,7 +281,7 @@ func TestNearNeverGoesBackUnderConcurrentWrites(t *testing.T) {
 		wg.Go(func() {
 			for !stop.Load() {
 				least := written.Load()
-				v, hit, err := nearText(ctx, near, key)
+				v, hit, err := near.Get(ctx, key)
 				n, perr := strconv.ParseInt(v, 10, 64)
 				if err != nil || perr != nil || n < least {
 					t.Errorf("read %q (hit %t, %v) after %d was written", v, hit, err, least)
@@ -301,18 +316,18 @@ func TestNearIsFlushedWhenItsConnectionIsLost(t *testing.T) {
 	srv := testenv.NewRedis(t)
 	proxy := testenv.NewProxy(t, srv.Addr())
 	c, j := connect(t, []string{proxy.Addr()}, func(o *kv.Options) { o.NearStaleness, o.BreakerFailures = time.Minute, 1000 })
-	near := kv.NewNear[string](c, "near", 100)
+	near := nearText(c, "near", 100)
 	srv.Do(t, "SET", "k", "old")
 	held(t, near, "k", "old")
 	proxy.Cut()
 	testenv.Eventually(t, "flush", func() (bool, string) { return len(j.of("flushed")) > 0, fmt.Sprint(j.events()) })
-	if v, hit, err := nearText(ctx, near, "k"); hit || !isUnavailable(err) {
+	if v, hit, err := near.Get(ctx, "k"); hit || !isUnavailable(err) {
 		t.Errorf("cut off: %q %t %v", v, hit, err)
 	}
 	srv.Do(t, "SET", "k", "new")
 	proxy.Restore(t)
 	testenv.Eventually(t, "new value", func() (bool, string) {
-		v, hit, err := nearText(ctx, near, "k")
+		v, hit, err := near.Get(ctx, "k")
 		if v == "old" {
 			t.Errorf("the old value after a reconnect (hit %t)", hit)
 		}
@@ -337,7 +352,7 @@ func TestNearServesNothingOlderThanItsLimit(t *testing.T) {
 			c, _ := connect(t, []string{proxy.Addr()}, func(o *kv.Options) {
 				o.NearStaleness, o.BreakerFailures, o.CallTimeout = limit, 1000, 100*time.Millisecond
 			})
-			near := kv.NewNear[string](c, "near", 100)
+			near := nearText(c, "near", 100)
 			srv.Do(t, "SET", "k", "old")
 			// While the server gives signs of life, hits go on beyond the limit.
 			for end := time.Now().Add(3 * limit); time.Now().Before(end); {
@@ -353,7 +368,7 @@ func TestNearServesNothingOlderThanItsLimit(t *testing.T) {
 			var last time.Time
 			testenv.Eventually(t, "refusal", func() (bool, string) {
 				now := time.Now()
-				_, hit, err := nearText(context.Background(), near, "k")
+				_, hit, err := near.Get(context.Background(), "k")
 				if hit {
 					last = now
 				}
@@ -375,7 +390,7 @@ func TestNearInACluster(t *testing.T) {
 	cl := testenv.NewCluster(t)
 	keys := keys(t, cl)
 	c, _ := connect(t, cl.Addrs(), inCluster, func(o *kv.Options) { o.NearStaleness = 600 * time.Millisecond })
-	near := kv.NewNear[string](c, "near", 100)
+	near := nearText(c, "near", 100)
 	for i, key := range keys {
 		cl.Nodes[i].Do(t, "SET", key, "v")
 		held(t, near, key, "v")
@@ -387,7 +402,7 @@ func TestNearInACluster(t *testing.T) {
 	held(t, near, keys[0], "w")
 	cl.Nodes[1].Do(t, "SET", keys[0], "x")
 	testenv.Eventually(t, "value at the new node", func() (bool, string) {
-		v, _, err := nearText(ctx, near, keys[0])
+		v, _, err := near.Get(ctx, keys[0])
 		return v == "x" && err == nil, fmt.Sprint(v, err)
 	})
 	held(t, near, keys[0], "x")
@@ -400,18 +415,18 @@ func TestNearAsksTheInProcessServerEveryTime(t *testing.T) {
 	must(t, err)
 	t.Cleanup(func() { must(t, srv.Close()) })
 	c, j := connect(t, []string{strings.TrimPrefix(srv.Config().URL, "redis://")}, func(o *kv.Options) { o.InProcess = true })
-	near := kv.NewNear[string](c, "near", 100)
+	near := nearText(c, "near", 100)
 	for _, want := range []string{"a", "b", "c"} {
 		must(t, set(ctx, c, "k", want))
 		for range 2 {
-			if v, hit, err := nearText(ctx, near, "k"); v != want || hit || err != nil {
+			if v, hit, err := near.Get(ctx, "k"); v != want || hit || err != nil {
 				t.Errorf("got %q %t %v", v, hit, err)
 			}
 		}
 	}
 	must(t, push(ctx, c, "list", "x"))
 	c.Close()
-	if _, _, err := nearText(ctx, near, "k"); !errors.Is(err, errClosed) {
+	if _, _, err := near.Get(ctx, "k"); !errors.Is(err, errClosed) {
 		t.Errorf("after Close: %v", err)
 	}
 	if got := j.events(); len(got) != 0 {

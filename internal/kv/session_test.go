@@ -196,7 +196,7 @@ func TestGoneContextsAndClosedClients(t *testing.T) {
 	// A free connection and an ended context race: each must be told apart each time.
 	all := func(ctx context.Context, want error) {
 		t.Helper()
-		near := kv.NewNear[string](c, "near", 10)
+		near := nearText(c, "near", 10)
 		for range 50 {
 			for what, err := range map[string]error{
 				"Do":    set(ctx, c, "k", "v"),
@@ -207,7 +207,7 @@ func TestGoneContextsAndClosedClients(t *testing.T) {
 					return err
 				}(),
 				"Session": func() error { _, err := c.Session(ctx, ignoreMessage, ignoreDrop); return err }(),
-				"Near":    func() error { _, _, err := nearText(ctx, near, "k"); return err }(),
+				"Near":    func() error { _, _, err := near.Get(ctx, "k"); return err }(),
 			} {
 				if !errors.Is(err, want) || isUnavailable(err) {
 					t.Fatalf("%s: %v, want %v", what, err, want)
@@ -237,7 +237,7 @@ func TestCloseWhileCallsAreInFlight(t *testing.T) {
 			ctx := testenv.Context(t)
 			srv := testenv.NewRedis(t)
 			c, _ := connect(t, []string{srv.Addr()}, func(o *kv.Options) { o.CallTimeout, o.ConnectTimeout = 30*time.Second, 20*time.Second })
-			near := kv.NewNear[string](c, "near", 10)
+			near := nearText(c, "near", 10)
 			must(t, set(ctx, c, "k", "v"))
 			ended := make(chan struct{})
 			c.Background(func(ctx context.Context) { <-ctx.Done(); close(ended) })
@@ -265,7 +265,7 @@ func TestCloseWhileCallsAreInFlight(t *testing.T) {
 				loop("read", func() error { _, err := get(ctx, c, "k"); return err })
 				loop("write", func() error { return set(ctx, c, "k", "v") })
 				loop("script", func() error { return push(ctx, c, "list", "x") })
-				loop("near", func() error { _, _, err := nearText(ctx, near, "k"); return err })
+				loop("near", func() error { _, _, err := near.Get(ctx, "k"); return err })
 			}
 			loop("block", func() error {
 				_, err := c.Block(ctx, 60*time.Second, c.B().Blpop().Key("none").Timeout(60).Build())

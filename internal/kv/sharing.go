@@ -12,12 +12,25 @@ const sharedAtOnce = 2
 // Sharing lets callers share calls: what comes while calls are under way goes
 // with the next one, since most of what a call costs, it costs once. A lone caller
 // never waits. Its methods are safe for concurrent use.
-type Sharing[T, R any] struct {
-	DB *Client
-	// Most is how much goes with one call.
-	Most int
-	// Send makes one call, and tells the result of each, once.
-	Send func(ctx context.Context, some []*T, tell func(i int, result R))
+//
+// It is an interface for the reason that [Bounded] gives.
+type Sharing[T, R any] interface {
+	// Do sends what is given, alone or with that of others, and returns its result.
+	// Its error is that of ctx: what was under way when it ended may have been done,
+	// what still waited is not sent.
+	Do(ctx context.Context, what *T) (result R, err error)
+}
+
+// NewSharing returns one whose calls carry most at once. send makes a call, and
+// tells the result of each, once.
+func NewSharing[T, R any](db *Client, most int, send func(ctx context.Context, some []*T, tell func(i int, result R))) Sharing[T, R] {
+	return &sharing[T, R]{db: db, most: most, send: send}
+}
+
+type sharing[T, R any] struct {
+	db   *Client
+	most int
+	send func(ctx context.Context, some []*T, tell func(i int, result R))
 
 	mu      sync.Mutex
 	busy    int // calls under way
@@ -31,16 +44,13 @@ type sharer[T, R any] struct {
 	done chan R // of capacity 1: nobody may be waiting any more
 }
 
-// Do sends what is given, alone or with that of others, and returns its result.
-// Its error is that of ctx: what was under way when it ended may have been done,
-// what still waited is not sent.
-func (s *Sharing[T, R]) Do(ctx context.Context, what *T) (result R, err error) {
+func (s *sharing[T, R]) Do(ctx context.Context, what *T) (result R, err error) {
 	s.mu.Lock()
 	if s.busy < sharedAtOnce {
 		s.busy++
 		s.mu.Unlock()
 		defer s.next()
-		s.Send(ctx, []*T{what}, func(_ int, r R) { result = r })
+		s.send(ctx, []*T{what}, func(_ int, r R) { result = r })
 		return result, nil
 	}
 	own := *what // the caller may be gone before the call is made
@@ -56,7 +66,7 @@ func (s *Sharing[T, R]) Do(ctx context.Context, what *T) (result R, err error) {
 }
 
 // next gives up a call's turn, or passes it on to those that wait.
-func (s *Sharing[T, R]) next() {
+func (s *sharing[T, R]) next() {
 	s.mu.Lock()
 	idle := len(s.waiting) == 0
 	if idle {
@@ -66,14 +76,14 @@ func (s *Sharing[T, R]) next() {
 	if idle {
 		return
 	}
-	if !s.DB.Background(s.sendWaiting) {
+	if !s.db.Background(s.sendWaiting) {
 		s.sendWaiting(context.Background()) // closed: the calls fail at once
 	}
 }
 
 // sendWaiting sends what waits, until nothing does. Its context may be that of the
 // client: once closed, it is the calls that say so.
-func (s *Sharing[T, R]) sendWaiting(ctx context.Context) {
+func (s *sharing[T, R]) sendWaiting(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
 	for {
 		batch := s.take()
@@ -84,17 +94,17 @@ func (s *Sharing[T, R]) sendWaiting(ctx context.Context) {
 		for i, one := range batch {
 			some[i] = one.what
 		}
-		s.Send(ctx, some, func(i int, r R) { batch[i].done <- r })
+		s.send(ctx, some, func(i int, r R) { batch[i].done <- r })
 	}
 }
 
 // take returns who shares the next call; nil, and the turn is given up, if nobody
 // waits any more.
-func (s *Sharing[T, R]) take() []*sharer[T, R] {
+func (s *sharing[T, R]) take() []*sharer[T, R] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var batch []*sharer[T, R]
-	for len(s.waiting) > 0 && len(batch) < s.Most {
+	for len(s.waiting) > 0 && len(batch) < s.most {
 		if one := s.waiting[0]; one.ctx.Err() == nil {
 			batch = append(batch, one)
 		}

@@ -22,8 +22,7 @@ type sharedCalls struct {
 
 func newSharedCalls(db *kv.Client, most int) *sharedCalls {
 	s := &sharedCalls{made: make(chan []int), let: make(chan struct{})}
-	s.DB, s.Most = db, most
-	s.Send = func(_ context.Context, some []*int, tell func(i, result int)) {
+	s.Sharing = kv.NewSharing(db, most, func(_ context.Context, some []*int, tell func(i, result int)) {
 		list := make([]int, len(some))
 		for i, n := range some {
 			list[i] = *n
@@ -33,7 +32,7 @@ func newSharedCalls(db *kv.Client, most int) *sharedCalls {
 		for i, n := range list {
 			tell(i, 2*n)
 		}
-	}
+	})
 	return s
 }
 
@@ -61,7 +60,7 @@ func (s *sharedCalls) caller(ctx context.Context, n int) <-chan error {
 func (s *sharedCalls) waiting(t *testing.T, n int) {
 	t.Helper()
 	testenv.Eventually(t, "callers that wait", func() (bool, string) {
-		waiting := s.Waiting()
+		waiting := kv.Waiting(s.Sharing)
 		return waiting == n, fmt.Sprint(waiting)
 	})
 }
@@ -159,10 +158,8 @@ func TestSharingGoesOnToTheEnd(t *testing.T) {
 	t.Parallel()
 	ctx := testenv.Context(t)
 	db := client(t)
-	var s kv.Sharing[int, error]
 	first, let := make(chan struct{}, 2), make(chan struct{})
-	s.DB, s.Most = db, 2
-	s.Send = func(ctx context.Context, some []*int, tell func(i int, err error)) {
+	s := kv.NewSharing(db, 2, func(ctx context.Context, some []*int, tell func(i int, err error)) {
 		if *some[0] == 0 {
 			first <- struct{}{}
 			<-let
@@ -171,7 +168,7 @@ func TestSharingGoesOnToTheEnd(t *testing.T) {
 		for i := range some {
 			tell(i, err)
 		}
-	}
+	})
 	var wg sync.WaitGroup
 	errs := make([]error, 5)
 	call := func(i, n int) {
@@ -187,7 +184,7 @@ func TestSharingGoesOnToTheEnd(t *testing.T) {
 	for i := range 3 {
 		call(2+i, 1)
 	}
-	testenv.Eventually(t, "callers that wait", func() (bool, string) { return s.Waiting() == 3, fmt.Sprint(s.Waiting()) })
+	testenv.Eventually(t, "callers that wait", func() (bool, string) { return kv.Waiting(s) == 3, fmt.Sprint(kv.Waiting(s)) })
 	db.Close()
 	close(let)
 	wg.Wait()

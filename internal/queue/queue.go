@@ -149,7 +149,7 @@ func New(db *kv.Client, names keys.Queue, opt Options) (*Queue, error) {
 	}
 	q.submitKeys = append([]string{names.Seen(), names.Use(), names.Dead()}, q.streams...)
 	q.submitArgs = [4]string{q.usage(), strconv.Itoa(opt.Cap), micros(opt.Window), displace}
-	q.submitting.DB, q.submitting.Most, q.submitting.Send = db, most, q.submitShared
+	q.submitting = kv.NewSharing(db, most, q.submitShared)
 	q.confirming.q, q.confirming.linger = q, 10*time.Second
 	return q, nil
 }
