@@ -21,22 +21,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
-	"time"
-
-	"github.com/alicebob/miniredis/v2"
 
 	"github.com/fullon/fulloncache"
+	"github.com/fullon/fulloncache/internal/inprocess"
 	"github.com/fullon/fulloncache/internal/redisproc"
 )
 
 // Server is a private Redis.
 type Server struct {
 	process *redisproc.Server
-	inside  *miniredis.Miniredis
-	stop    chan struct{} // ends the in-process server's clock
-	stopped sync.WaitGroup
-	close   func() error
+	inside  *inprocess.Server
 }
 
 // Option changes what [Start] starts.
@@ -50,40 +44,18 @@ const InProcess Option = 1
 // the server's life. It logs at INFO which kind it is.
 func Start(ctx context.Context, opts ...Option) (*Server, error) {
 	s := &Server{}
-	s.close = sync.OnceValue(s.end)
 	err := redisproc.ErrNotInstalled
 	if len(opts) == 0 {
 		s.process, err = redisproc.Start(ctx, redisproc.Options{Socket: true})
 	}
 	if errors.Is(err, redisproc.ErrNotInstalled) {
-		s.inside = miniredis.NewMiniRedis()
-		if err = s.inside.StartAddr("127.0.0.1:0"); err == nil {
-			s.stop = make(chan struct{})
-			s.stopped.Go(s.expire)
-		}
+		s.inside, err = inprocess.Start()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("embedded server: %w", err)
 	}
 	slog.InfoContext(ctx, "embedded server started", "server", s.String())
 	return s, nil
-}
-
-// expire lets time pass for the in-process server. Its own clock would look at
-// every key with every command: 10,000 ticks took minutes. What was set since the
-// last step ages by the whole step; so a step is short, also after a standstill.
-func (s *Server) expire() {
-	tick := time.NewTicker(250 * time.Millisecond)
-	defer tick.Stop()
-	for last := time.Now(); ; {
-		select {
-		case now := <-tick.C:
-			s.inside.FastForward(min(now.Sub(last), 500*time.Millisecond))
-			last = now
-		case <-s.stop:
-			return
-		}
-	}
 }
 
 // String says which kind of server it is.
@@ -106,12 +78,8 @@ func (s *Server) Config() fulloncache.Config {
 }
 
 // Close ends the server and removes its folder. It can be called more than once.
-func (s *Server) Close() error { return s.close() }
-
-func (s *Server) end() error {
+func (s *Server) Close() error {
 	if s.inside != nil {
-		close(s.stop)
-		s.stopped.Wait()
 		s.inside.Close()
 		return nil
 	}

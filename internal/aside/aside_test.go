@@ -19,7 +19,6 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/fullon/fulloncache/embedded"
 	"github.com/fullon/fulloncache/internal/aside"
 	"github.com/fullon/fulloncache/internal/kv"
 	"github.com/fullon/fulloncache/internal/testenv"
@@ -66,10 +65,7 @@ func modes(t *testing.T, test func(t *testing.T, m *mode)) {
 			return kv.Options{Addrs: testenv.SharedCluster(t).Addrs(), Cluster: true}
 		},
 		"in-process": func(t *testing.T) kv.Options {
-			srv, err := embedded.Start(testenv.Context(t), embedded.InProcess)
-			must(t, err)
-			t.Cleanup(func() { must(t, srv.Close()) })
-			return kv.Options{Addrs: []string{strings.TrimPrefix(srv.Config().URL, "redis://")}, InProcess: true}
+			return kv.Options{Addrs: []string{testenv.InProcess(t)}, InProcess: true}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

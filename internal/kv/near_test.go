@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/fullon/fulloncache/embedded"
 	"github.com/fullon/fulloncache/internal/kv"
 	"github.com/fullon/fulloncache/internal/testenv"
 )
@@ -411,10 +409,7 @@ func TestNearInACluster(t *testing.T) {
 func TestNearAsksTheInProcessServerEveryTime(t *testing.T) {
 	t.Parallel()
 	ctx := testenv.Context(t)
-	srv, err := embedded.Start(ctx, embedded.InProcess)
-	must(t, err)
-	t.Cleanup(func() { must(t, srv.Close()) })
-	c, j := connect(t, []string{strings.TrimPrefix(srv.Config().URL, "redis://")}, func(o *kv.Options) { o.InProcess = true })
+	c, j := connect(t, []string{testenv.InProcess(t)}, func(o *kv.Options) { o.InProcess = true })
 	near := nearText(c, "near", 100)
 	for _, want := range []string{"a", "b", "c"} {
 		must(t, set(ctx, c, "k", want))

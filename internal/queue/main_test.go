@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fullon/fulloncache/embedded"
 	"github.com/fullon/fulloncache/internal/keys"
 	"github.com/fullon/fulloncache/internal/kv"
 	"github.com/fullon/fulloncache/internal/queue"
@@ -102,10 +101,7 @@ var modes = []struct {
 		return opt
 	}},
 	{"in-process", func(t testing.TB) kv.Options {
-		srv, err := embedded.Start(testenv.Context(t), embedded.InProcess)
-		must(t, err)
-		t.Cleanup(func() { _ = srv.Close() })
-		opt := options(strings.TrimPrefix(srv.Config().URL, "redis://"))
+		opt := options(testenv.InProcess(t))
 		opt.InProcess, opt.CallTimeout = true, 30*time.Second
 		return opt
 	}},

@@ -16,6 +16,7 @@ import (
 	"github.com/redis/rueidis"
 	"go.uber.org/goleak"
 
+	"github.com/fullon/fulloncache/internal/inprocess"
 	"github.com/fullon/fulloncache/internal/redisproc"
 )
 
@@ -159,6 +160,16 @@ func NewRedis(t testing.TB, args ...string) *Server {
 func NewSocket(t testing.TB) *Server {
 	t.Helper()
 	return newServer(t, redisproc.Options{Socket: true})
+}
+
+// InProcess starts the Redis written in Go inside this process, ended with the test,
+// and returns its address.
+func InProcess(t testing.TB) string {
+	t.Helper()
+	s, err := inprocess.Start()
+	must(t, err)
+	t.Cleanup(s.Close)
+	return s.Addr()
 }
 
 func newServer(t testing.TB, opt redisproc.Options) *Server {
