@@ -58,7 +58,7 @@ soak: servers ## run the tests with the faults in their full form (up to an hour
 .PHONY: cover
 cover: servers ## run the tests and hold the library to full coverage (report: htmlcov/index.html)
 	@packages=$$(go run ./scripts/covergate -packages) || exit; \
-	run() { $(GOTEST) $(TESTFLAGS) -vet=off -covermode=atomic -coverpkg="$$packages" $(ARGS) "$$@"; }; \
+	run() { $(GOTEST) $(TESTFLAGS) -vet=off -toolexec='$(CURDIR)/scripts/cover-norace.sh' -covermode=atomic -coverpkg="$$packages" $(ARGS) "$$@"; }; \
 	rm -f again.out; run -coverprofile=coverage.out ./... || exit; \
 	missed=$$(go run ./scripts/covergate -missed coverage.out) || exit; \
 	if [[ -n $$missed ]]; then \
