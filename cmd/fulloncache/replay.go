@@ -90,7 +90,7 @@ type source[T any] struct {
 
 // replay feeds files.
 type replay[T any] struct {
-	*app
+	app *app // not embedded: each instance would get all its methods
 	pace
 	source[T]
 	bar *bar
@@ -128,7 +128,7 @@ func (r *pace) parseSpeed() error {
 // failure or an interrupt.
 func (r *replay[T]) run(ctx context.Context, files []string) error {
 	begin := time.Now()
-	r.bar = newBar(r.stderr, files)
+	r.bar = newBar(r.app.stderr, files)
 	err := r.pass(ctx, files)
 	for err == nil && r.loop {
 		err = r.pass(ctx, files)
@@ -136,7 +136,7 @@ func (r *replay[T]) run(ctx context.Context, files []string) error {
 	r.bar.done()
 	r.count.Elapsed = time.Since(begin).Milliseconds()
 	sum, text := r.sum(r.count)
-	if perr := r.print(sum, "%s", text); perr != nil {
+	if perr := r.app.print(sum, "%s", text); perr != nil {
 		return errors.Join(err, perr)
 	}
 	if errors.Is(err, context.Canceled) {
@@ -158,7 +158,7 @@ func (r *replay[T]) pass(ctx context.Context, files []string) error {
 func (r *replay[T]) file(ctx context.Context, name string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	lines, done, err := r.lines(ctx, name)
+	lines, done, err := r.app.lines(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -290,7 +290,7 @@ func (r *replay[T]) reject(name string, number int, err error) error {
 		return err
 	}
 	r.bar.clear()
-	r.warn(err)
+	r.app.warn(err)
 	return nil
 }
 
