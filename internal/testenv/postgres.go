@@ -8,7 +8,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -27,9 +26,6 @@ const (
 type PostgresServer struct {
 	proc      *postgresProc
 	databases atomic.Int64
-
-	mu    sync.Mutex
-	ended []string // databases that nobody needs any more
 }
 
 // Postgres returns the server that the binary's tests share.
@@ -124,26 +120,13 @@ func (s *PostgresServer) create(t testing.TB, template string) string {
 	name = fmt.Sprintf("%.40s_%d", name, s.databases.Add(1))
 	quoted := pgx.Identifier{name}.Sanitize()
 	s.Do(t, "CREATE DATABASE "+quoted+" TEMPLATE "+pgx.Identifier{template}.Sanitize())
-	t.Cleanup(func() { s.drop(t, quoted) })
+	t.Cleanup(func() {
+		// That of a server that is down goes with the server's folder.
+		if s.proc.running() {
+			s.Do(t, "DROP DATABASE "+quoted+" WITH (FORCE)")
+		}
+	})
 	return s.DSN(s.Addr(), name)
-}
-
-// drop removes the databases of tests that have ended, many at once. Each is some 300
-// files: to remove them in between slows the making of the next down. The last go with
-// the server's folder, as do those of a server that is down.
-func (s *PostgresServer) drop(t testing.TB, quoted string) {
-	t.Helper()
-	const many = 64
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ended = append(s.ended, quoted)
-	if len(s.ended) < many || !s.proc.running() {
-		return
-	}
-	for _, name := range s.ended {
-		s.Do(t, "DROP DATABASE "+name+" WITH (FORCE)")
-	}
-	s.ended = nil
 }
 
 // Do runs a statement as an operator would, outside the tests' databases.
