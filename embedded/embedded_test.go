@@ -115,6 +115,9 @@ func wantInProcess(t *testing.T, srv *embedded.Server, log string) {
 		t.Error("something still listens", c.Close())
 	}
 	must(t, srv.Close()) // may be called again
+	if got := srv.Config().URL; got != cfg.URL {
+		t.Errorf("it was at %q, and says %q once closed", cfg.URL, got)
+	}
 }
 
 // Time passes in the in-process server as it does in Redis.
