@@ -59,7 +59,11 @@ func newPostgresProc(ctx context.Context) (*postgresProc, error) {
 		return nil, err
 	}
 	p := &postgresProc{bin: bin}
-	if p.dir, err = os.MkdirTemp("", "fulloncache-postgres-"); err != nil {
+	const name = "fulloncache-postgres-"
+	if p.dir, err = os.MkdirTemp(postgresRoom(), name); err != nil {
+		p.dir, err = os.MkdirTemp("", name)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("folder for postgres: %w", err)
 	}
 	if err = p.initdb(); err == nil {
