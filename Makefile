@@ -55,13 +55,14 @@ test: servers ## run the tests with the race detector (PKG=./internal/kv RUN=Tes
 soak: servers ## run the tests with the faults in their full form (up to an hour)
 	@FULLON_CACHE_SOAK=1 $(GOTEST) $(TESTFLAGS) -timeout=60m $(ARGS) $(PKG)
 
-# What takes longest comes first, so that it is not the last to run, alone.
+# What takes longest comes first, so that it is not the last to run, alone; and what waits
+# much, so that others use the processor meanwhile.
 # go test would vet all packages, with all they import, once more after lint did.
 .PHONY: cover
 cover: servers ## run the tests and hold the library to full coverage (report: htmlcov/index.html)
 	@packages=$$(go run ./scripts/covergate -packages) || exit; \
 	run() { $(GOTEST) $(TESTFLAGS) -vet=off -toolexec='$(CURDIR)/scripts/cover-norace.sh' -covermode=atomic -coverpkg="$$packages" $(ARGS) "$$@"; }; \
-	rm -f again.out; run -coverprofile=coverage.out . ./orm ./internal/queue ./... || exit; \
+	rm -f again.out; run -coverprofile=coverage.out . ./orm ./internal/queue ./internal/... ./... || exit; \
 	missed=$$(go run ./scripts/covergate -missed coverage.out) || exit; \
 	if [[ -n $$missed ]]; then \
 		echo "once more for statements that no test happened to run: $$missed"; \
