@@ -20,7 +20,7 @@ EXEMPT_CAP := 10
 TOOL := go tool -modfile=$(CURDIR)/tools/go.mod
 STATICCHECK := $(TOOL) staticcheck
 GOTEST := $(TOOL) gotestsum --format=pkgname --format-hide-empty-pkg --
-# Of C that became Go nobody needs to know whether its pointers are sound.
+# SQLite is C that became Go: whether its pointers are sound is not for these tests to tell.
 TESTFLAGS = -race -gcflags='modernc.org/...=-d=checkptr=0' -shuffle=on -timeout=20m $(if $(RUN),-run '$(RUN)')
 
 # Compilers, linters and tests make much garbage and end soon: collecting it less often

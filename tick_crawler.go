@@ -117,7 +117,7 @@ func (c *TickCache) crawlersOf(ctx context.Context, exchange string) (list []Tic
 
 // readCrawlers reads the crawlers of an exchange, but for its name.
 var readCrawlers = kv.Read[[]TickCrawler]{
-	Command: func(b rueidis.Builder, key string) rueidis.Cacheable { return b.Hgetall().Key(key).Cache() },
+	Command: kv.HgetallCommand,
 	Decode: func(key string, reply rueidis.RedisMessage, err error) ([]TickCrawler, error) {
 		if err != nil {
 			return nil, redisError(key, err)

@@ -236,7 +236,7 @@ func nearHit(b *bench) error {
 		return err
 	}
 	cache := kv.NewNear(near, "bench", 10_000, kv.Read[precision]{
-		Command: func(b rueidis.Builder, key string) rueidis.Cacheable { return b.Get().Key(key).Cache() },
+		Command: kv.GetCommand,
 		Decode: func(key string, msg rueidis.RedisMessage, err error) (precision, error) {
 			if err != nil {
 				return precision{}, fmt.Errorf("key %s: %w", key, err)

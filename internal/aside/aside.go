@@ -149,23 +149,19 @@ func New[V any](db *kv.Client, opt Options[V]) Cache[V] {
 	c := &cache[V]{
 		db:          db,
 		opt:         opt,
-		generations: kv.NewNear(db, opt.Name+" generation", opt.NearSize, kv.Read[int64]{Command: get, Decode: decodeGeneration}),
+		generations: kv.NewNear(db, opt.Name+" generation", opt.NearSize, kv.Read[int64]{Command: kv.GetCommand, Decode: decodeGeneration}),
 		failures:    kv.NewBounded(opt.NearSize),
 		flights:     make(map[flightKey]*flight[V]),
 	}
-	c.entries = kv.NewNear(db, opt.Name, opt.NearSize, kv.Read[*entry[V]]{Command: getAll, Decode: c.decode})
+	c.entries = kv.NewNear(db, opt.Name, opt.NearSize, kv.Read[*entry[V]]{Command: kv.HgetallCommand, Decode: c.decode})
 	return c
 }
 
 func (c *cache[V]) Get(ctx context.Context, key string, load Load) (Entry[V], error) {
-	return c.get(ctx, key, 0, load)
+	return c.GetWithin(ctx, key, 0, load)
 }
 
 func (c *cache[V]) GetWithin(ctx context.Context, key string, within time.Duration, load Load) (Entry[V], error) {
-	return c.get(ctx, key, within, load)
-}
-
-func (c *cache[V]) get(ctx context.Context, key string, within time.Duration, load Load) (Entry[V], error) {
 	now := time.Now()
 	if e, ok := c.entries.Peek(key, now); ok {
 		if g, ok := c.generations.Peek(c.opt.Generation, now); ok && c.usable(e, g, now, within) {

@@ -299,7 +299,7 @@ const (
 func (p *process) hears(t testing.TB, key string) func() {
 	t.Helper()
 	probe := kv.NewNear(p.db, "probe", 1, kv.Read[bool]{
-		Command: func(b rueidis.Builder, key string) rueidis.Cacheable { return b.Get().Key(key).Cache() },
+		Command: kv.GetCommand,
 		Decode: func(_ string, _ rueidis.RedisMessage, err error) (bool, error) {
 			if kv.IsNil(err) {
 				err = nil

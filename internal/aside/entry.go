@@ -74,9 +74,6 @@ func (c *cache[V]) look(ctx context.Context, r *request) (e *entry[V], generatio
 	return e, generation, hit && known, nil
 }
 
-func get(b rueidis.Builder, key string) rueidis.Cacheable    { return b.Get().Key(key).Cache() }
-func getAll(b rueidis.Builder, key string) rueidis.Cacheable { return b.Hgetall().Key(key).Cache() }
-
 // decodeGeneration takes what is no generation for none: the next load mends it
 // and tells.
 func decodeGeneration(_ string, m rueidis.RedisMessage, err error) (int64, error) {

@@ -39,6 +39,14 @@ type Read[V any] struct {
 	Decode func(key string, reply rueidis.RedisMessage, err error) (V, error)
 }
 
+// GetCommand asks for a string, for a [Read].
+func GetCommand(b rueidis.Builder, key string) rueidis.Cacheable { return b.Get().Key(key).Cache() }
+
+// HgetallCommand asks for a hash, for a [Read].
+func HgetallCommand(b rueidis.Builder, key string) rueidis.Cacheable {
+	return b.Hgetall().Key(key).Cache()
+}
+
 type near[V any] struct {
 	c       *Client
 	read    Read[V]

@@ -18,8 +18,6 @@ import (
 	"github.com/fullon/fulloncache/internal/testenv"
 )
 
-func getText(b rueidis.Builder, key string) rueidis.Cacheable { return b.Get().Key(key).Cache() }
-
 // nearText is a near cache of text.
 func nearText(c *kv.Client, name string, size int) kv.Near[string] {
 	return nearTextDuring(c, name, size, func(string) {})
@@ -28,7 +26,7 @@ func nearText(c *kv.Client, name string, size int) kv.Near[string] {
 // nearTextDuring calls a function between each reply and its being kept.
 func nearTextDuring(c *kv.Client, name string, size int, during func(key string)) kv.Near[string] {
 	return kv.NewNear(c, name, size, kv.Read[string]{
-		Command: getText,
+		Command: kv.GetCommand,
 		Decode: func(key string, m rueidis.RedisMessage, err error) (string, error) {
 			if err != nil {
 				return "", err
@@ -108,7 +106,7 @@ func TestNearKeepsNoFailure(t *testing.T) {
 	c, _ := connect(t, []string{srv.Addr()})
 	asked := errors.New("not a number")
 	near := kv.NewNear(c, "near", 100, kv.Read[int64]{
-		Command: getText,
+		Command: kv.GetCommand,
 		Decode: func(_ string, m rueidis.RedisMessage, err error) (int64, error) {
 			if err != nil {
 				return 0, err
