@@ -596,10 +596,41 @@ func TestWhoWaitsAsksLittle(t *testing.T) {
 		if scans := after["xinfo|consumers"] - before["xinfo|consumers"]; scans > polls/2 {
 			t.Errorf("ordered %t: it looked for other consumers %d times in %d polls", ordered, scans, polls)
 		}
-		if groups, owned := after["xgroup|create"]-before["xgroup|create"], after["xpending"]-before["xpending"]; !ordered && groups+owned > 0 {
+		groups, owned := after["xgroup|create"]-before["xgroup|create"], after["xpending"]-before["xpending"]
+		if !ordered && groups+owned > 0 {
 			t.Errorf("the group was made %d times more, and it asked %d times what it owns", groups, owned)
 		}
+		// Each reading of an ordered queue asks that; beyond it, it is asked twice in the
+		// time that a handler may take.
+		if ordered && owned > queue.Partitions*polls*3/2 {
+			t.Errorf("it asked %d times what it owns of a partition in %d polls", owned, polls)
+		}
 		must(t, stop())
+	}
+	if failed := s.log.of("read"); len(failed) != 0 {
+		t.Errorf("that nothing comes is no failure: %q", failed)
+	}
+}
+
+// What is settled at the same time shares calls, as far as a call may have it.
+func TestSettlementsShareCalls(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		ops          string
+		acks, others []int
+	}{
+		{"", nil, nil},
+		{"A", []int{1}, nil},
+		{strings.Repeat("A", 500), []int{500}, nil},
+		{strings.Repeat("A", 1001), []int{500, 500, 1}, nil},
+		{strings.Repeat("N", 1001), nil, []int{500, 500, 1}},
+		{"AaNAnRaaE", []int{2, 3}, []int{3, 1}},
+		{"AA!ANN!N", []int{1, 1, 1}, []int{1, 1, 1}},
+	} {
+		acks, others := queue.Batches(c.ops)
+		if !slices.Equal(acks, c.acks) || !slices.Equal(others, c.others) {
+			t.Errorf("%.10s… of %d: calls of %v and %v, want %v and %v", c.ops, len(c.ops), acks, others, c.acks, c.others)
+		}
 	}
 }
 

@@ -30,3 +30,26 @@ func (q *Queue) Recover(ctx context.Context, name, entry string, meanwhile func(
 	}
 	return lost, err
 }
+
+// Batches returns how many settlements each script call gets: of acknowledgements, and
+// of others. Each of ops is an operation; small letters are of another partition, and
+// what ! follows was part of a call that failed.
+func Batches(ops string) (acks, others []int) {
+	var list []*settlement
+	parts := map[bool]*partition{false: {}, true: {}}
+	for _, op := range []byte(ops) {
+		if op == '!' {
+			list[len(list)-1].alone = true
+			continue
+		}
+		list = append(list, &settlement{d: &Delivery{part: parts[op >= 'a']}, op: op &^ 0x20})
+	}
+	a, o := batches(list)
+	for _, b := range a {
+		acks = append(acks, len(b))
+	}
+	for _, b := range o {
+		others = append(others, len(b))
+	}
+	return acks, others
+}

@@ -409,8 +409,15 @@ func TestAHandlerThatHangsLosesItsPartition(t *testing.T) {
 		release := make(chan struct{})
 		var got record
 		acked := make(chan error, 1)
+		var mu sync.Mutex
+		begun := map[int]time.Time{}
 		opt := queue.ConsumeOptions{Visibility: time.Second, Poll: 20 * time.Millisecond, Concurrency: 2, Lease: 2 * time.Second}
 		stop := s.consume(q, opt, func(ctx context.Context, d *queue.Delivery) error {
+			mu.Lock()
+			if d.ID == "id-0" {
+				begun[d.Number] = time.Now()
+			}
+			mu.Unlock()
 			got.add(fmt.Sprint(d.Key, " ", d.ID, " ", d.Number))
 			if d.Number == 1 && d.ID == "id-0" {
 				<-ctx.Done()
@@ -423,6 +430,11 @@ func TestAHandlerThatHangsLosesItsPartition(t *testing.T) {
 			s.Errorf("%q", all)
 		}
 		s.empty(q)
+		// It has its time, as long again until its lease is given up, and once more until
+		// its message is handled beside it.
+		if waited := begun[2].Sub(begun[1]); waited < 2500*time.Millisecond {
+			s.Errorf("delivered anew after %s", waited)
+		}
 		close(release)
 		if err := <-acked; !errors.Is(err, queue.ErrLost) {
 			s.Errorf("%v", err)
@@ -711,9 +723,6 @@ func TestTheGreatestIdsAreReadOnFrom(t *testing.T) {
 	inOrder(t, got.all())
 }
 
-// A server that comes back with older data, as after a failover, has forgotten
-// acknowledgements: what is pending again is handled again, in order, although
-// its consumer was never away.
 // What an operator has deleted from a partition, though its holder before was given
 // it, holds up nothing.
 func TestWhatWasDeletedHoldsUpNothing(t *testing.T) {
@@ -735,6 +744,35 @@ func TestWhatWasDeletedHoldsUpNothing(t *testing.T) {
 	s.empty(q)
 }
 
+// What foreign hands have read of a partition, nobody is given any more. Whoever serves
+// the partition sees that something is there, again and again, but not without pause.
+func TestWhatCannotBeReadIsAskedForWithPauses(t *testing.T) {
+	t.Parallel()
+	srv := testenv.NewRedis(t)
+	s := newSuite(t, options(srv.Addr()))
+	db := connect(t, s.opt)
+	q := s.queue(db, queue.Options{Ordered: true})
+	s.submit(q, keyed(1, 1)...)
+	s.given(db, s.keys.Partition(queue.PartitionOf("key-0")), "foreign", 1)
+	const poll = 50 * time.Millisecond
+	begun := time.Now()
+	s.consume(q, queue.ConsumeOptions{Poll: poll}, func(_ context.Context, d *queue.Delivery) error {
+		t.Errorf("given %s", d.ID)
+		return nil
+	})
+	asked := 0
+	testenv.Eventually(t, "it asks", func() (bool, string) {
+		asked = srv.Counts(t)["xread"]
+		return asked >= 10, fmt.Sprint(asked)
+	})
+	if polls := int(time.Since(begun) / poll); asked > polls+2 {
+		t.Errorf("asked %d times in the time of %d polls", asked, polls)
+	}
+}
+
+// A server that comes back with older data, as after a failover, has forgotten
+// acknowledgements: what is pending again is handled again, in order, although
+// its consumer was never away.
 func TestForgottenAcknowledgementsAreNoticed(t *testing.T) {
 	t.Parallel()
 	for _, m := range modes[:2] {

@@ -422,6 +422,11 @@ func TestSubmitWaitsForReplicas(t *testing.T) {
 			t.Errorf("with a frozen replica: %v", err)
 		}
 	}
+	// What became of each is told all the same.
+	results, err := q.SubmitMany(s.ctx, []queue.Message{msg(2), msg(3)}, two)
+	if !errors.As(err, &uncertain) || !slices.Equal(results, []queue.Result{{Duplicate: true}, {}}) {
+		t.Errorf("with a frozen replica: %+v, %v", results, err)
+	}
 	if _, err := q.Submit(s.ctx, msg(3), queue.Demands{WaitReplicas: 1}); err != nil {
 		t.Errorf("one replica is enough: %v", err)
 	}
@@ -495,7 +500,10 @@ func TestTheConnectionThatAsksReplicasIsLeft(t *testing.T) {
 		must(t, err)
 		return strings.Count(list, "\n"), list
 	}
-	s.submit(s.queue(db, queue.Options{}), msgs(1)...)
+	s.submit(s.queue(db, queue.Options{}), msgs(2)...)
+	if asked := r.Master.Counts(t)["wait"]; asked != 0 {
+		t.Errorf("replicas were asked %d times, which nobody demanded", asked)
+	}
 	others, _ := connections()
 	for _, linger := range []time.Duration{time.Millisecond, time.Minute} {
 		q := s.queue(db, queue.Options{})
@@ -581,6 +589,9 @@ func TestSubmitToAServerThatIsAway(t *testing.T) {
 	for _, d := range []queue.Demands{{}, {WaitReplicas: 1}} {
 		if _, err := q.Submit(s.ctx, msg(1), d); !isUnavailable(err) {
 			t.Errorf("%+v: %v", d, err)
+		}
+		if results, err := q.SubmitMany(s.ctx, msgs(2), d); results != nil || !isUnavailable(err) {
+			t.Errorf("%+v: %v, %v", d, results, err)
 		}
 	}
 	if _, err := q.Stats(s.ctx); !isUnavailable(err) {
