@@ -356,7 +356,7 @@ func TestFillsAreRemembered(t *testing.T) {
 
 // A position as it was told does not count among the fills that are remembered.
 func TestFillsAreRememberedBesideWhatWasTold(t *testing.T) {
-	conformance(t, func(s *suite, _ *fulloncache.Client) {
+	everyMode(t, func(s *suite) {
 		s.cfg.FillsCap = 10
 		c := s.open()
 		trades := buys(10)

@@ -77,7 +77,7 @@ func counted(ctx context.Context, c *fulloncache.Client, f fulloncache.Trade) er
 // fill the same position and positions of their own at once, every fill by two of
 // them, and all sums are exact.
 func TestFillsOfManyWritersP8(t *testing.T) {
-	conformance(t, func(s *suite, _ *fulloncache.Client) {
+	everyMode(t, func(s *suite) {
 		const writers = 16
 		each := 12
 		if testenv.Soak() {

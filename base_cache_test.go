@@ -431,7 +431,7 @@ func TestGlobalErrors(t *testing.T) {
 
 // The oldest give way.
 func TestGlobalErrorsAreCapped(t *testing.T) {
-	conformance(t, func(s *suite, _ *fulloncache.Client) {
+	everyMode(t, func(s *suite) {
 		cfg := s.cfg
 		cfg.ErrorQueueCap = 3
 		c := open(s.T, cfg)
@@ -451,7 +451,7 @@ func TestGlobalErrorsAreCapped(t *testing.T) {
 
 // P1: a wait longer than the socket timeout ends as an error of the connection.
 func TestGlobalErrorsWaitBeyondSocketTimeoutP1(t *testing.T) {
-	conformance(t, func(s *suite, _ *fulloncache.Client) {
+	everyMode(t, func(s *suite) {
 		cfg := s.cfg
 		cfg.SocketTimeout = 50 * time.Millisecond
 		c := open(s.T, cfg)

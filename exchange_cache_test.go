@@ -613,7 +613,7 @@ func TestWSErrors(t *testing.T) {
 }
 
 func TestWSErrorsAreCapped(t *testing.T) {
-	conformance(t, func(s *suite, _ *fulloncache.Client) {
+	everyMode(t, func(s *suite) {
 		s.cfg.ErrorQueueCap = 3
 		c := s.open()
 		for i := range 10 {

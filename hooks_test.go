@@ -41,7 +41,7 @@ func TestHookNames(t *testing.T) {
 // Every operation reaches every hook, with what it was about, how it ended and
 // how long it took.
 func TestHooksSeeOperations(t *testing.T) {
-	conformance(t, func(s *suite, _ *fulloncache.Client) {
+	everyMode(t, func(s *suite) {
 		var mu sync.Mutex
 		var seen [2][]fulloncache.Operation
 		cfg := s.cfg

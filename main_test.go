@@ -87,13 +87,22 @@ type suite struct {
 // is nothing that could crash or be cut, and it is slow: there, it is the short one.
 func (s *suite) soak() bool { return testenv.Soak() && s.mode.admin != nil }
 
+// many is so many, and a twentieth in process: scripts are slow there, and the code is
+// the same.
+func (s *suite) many(n int) int {
+	if s.mode.admin == nil {
+		return n / 20
+	}
+	return n
+}
+
 // property checks one with many examples; in process, where scripts are slow and the
 // code is the same, with some.
 func (s *suite) property(check func(t *rapid.T)) {
 	s.Helper()
 	left := math.MaxInt
 	if s.mode.admin == nil {
-		left = 20
+		left = 10
 	}
 	rapid.Check(s.T, func(t *rapid.T) {
 		if left == 0 {
@@ -111,8 +120,14 @@ func (s *suite) property(check func(t *rapid.T)) {
 	})
 }
 
-// conformance runs a test in every mode, in parallel.
+// conformance runs a test in every mode, in parallel, with a client.
 func conformance(t *testing.T, test func(s *suite, c *fulloncache.Client)) {
+	t.Helper()
+	everyMode(t, func(s *suite) { test(s, s.open()) })
+}
+
+// everyMode runs a test in every mode, in parallel, which opens clients of its own.
+func everyMode(t *testing.T, test func(s *suite)) {
 	t.Helper()
 	t.Parallel()
 	for _, m := range modes {
@@ -121,7 +136,7 @@ func conformance(t *testing.T, test func(s *suite, c *fulloncache.Client)) {
 			s := &suite{T: t, mode: m, cfg: m.config(t), ctx: testenv.Context(t)}
 			s.cfg.KeyPrefix = testenv.Prefix(t)
 			s.cfg.Logger = quiet
-			test(s, s.open())
+			test(s)
 		})
 	}
 }

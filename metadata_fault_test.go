@@ -186,7 +186,7 @@ func TestFaultRecordHangs(t *testing.T) {
 
 // What lies corrupt in Redis is reported, read anew from the record, and mended.
 func TestMetadataCorrupt(t *testing.T) {
-	conformance(t, func(s *suite, _ *fulloncache.Client) {
+	everyMode(t, func(s *suite) {
 		m := newMeta(s, memory(s), nil)
 		account := m.account(m.rec.user(m), m.list("kraken"), "main")
 		m.symbol(btc)

@@ -228,7 +228,7 @@ func metadataSuite(t *testing.T, open func(t testing.TB) record) {
 	maps.Copy(tests, orderTests)
 	for _, name := range slices.Sorted(maps.Keys(tests)) {
 		t.Run(name, func(t *testing.T) {
-			conformance(t, func(s *suite, _ *fulloncache.Client) {
+			everyMode(t, func(s *suite) {
 				test := tests[name]
 				test.run(newMeta(s, open(s), test.tune))
 			})

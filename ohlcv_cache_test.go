@@ -175,7 +175,7 @@ func TestBarsMerge(t *testing.T) {
 }
 
 func TestBarsCap(t *testing.T) {
-	conformance(t, func(s *suite, _ *fulloncache.Client) {
+	everyMode(t, func(s *suite) {
 		s.cfg.OHLCVCap = 10
 		c := s.open()
 		s.append(c, minutes, barsOf(0, 8), fulloncache.Appended{Added: 8})
@@ -210,10 +210,7 @@ func TestBarsCap(t *testing.T) {
 // a script can take.
 func TestBarsTenThousand(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
-		n := 10_000
-		if s.mode.admin == nil {
-			n = 2500 // it is slow
-		}
+		n := s.many(10_000)
 		all := barsOf(0, n)
 		s.append(c, minutes, all, fulloncache.Appended{Added: n})
 		s.append(c, minutes, all, fulloncache.Appended{Unchanged: n})

@@ -424,7 +424,7 @@ func TestOrderListingOfThousands(t *testing.T) {
 // P4: the predecessor put the expiry of one cancelled order on all of the
 // exchange. Here each goes by itself, and so does what finds it.
 func TestOrderExpiresAlone(t *testing.T) {
-	conformance(t, func(s *suite, _ *fulloncache.Client) {
+	everyMode(t, func(s *suite) {
 		s.cfg.TTLOrder = time.Second
 		c := s.open()
 		for i, id := range []string{"open", "cancelled", "filled", "revived"} {
@@ -481,7 +481,7 @@ func TestOrderExpiresAlone(t *testing.T) {
 
 // Without any listing, a write to the exchange is enough to forget what expired.
 func TestOrderExpiredIsForgottenByTheNextWrite(t *testing.T) {
-	conformance(t, func(s *suite, _ *fulloncache.Client) {
+	everyMode(t, func(s *suite) {
 		s.cfg.TTLOrder = time.Second
 		c := s.open()
 		o := orderAt("1", 0)
@@ -633,7 +633,7 @@ func TestOrderRefusesInput(t *testing.T) {
 }
 
 func TestOrderQueue(t *testing.T) {
-	conformance(t, func(s *suite, _ *fulloncache.Client) {
+	everyMode(t, func(s *suite) {
 		s.cfg.NewOrdersCap = 5
 		c := s.open()
 		_, err := c.Orders.PopOpenOrder(s.ctx, "spot", 0)
@@ -680,7 +680,7 @@ func TestOrderQueue(t *testing.T) {
 // Ids are pushed all or none, and with Unique each once within the window, whether
 // it was taken meanwhile or not.
 func TestPushOpenOrders(t *testing.T) {
-	conformance(t, func(s *suite, _ *fulloncache.Client) {
+	everyMode(t, func(s *suite) {
 		s.cfg.NewOrdersCap = 5
 		c := s.open()
 		push := func(want fulloncache.Pushed, opts []fulloncache.PushOption, ids ...string) {

@@ -246,7 +246,7 @@ func TestOrderVerbs(t *testing.T) {
 
 // A listing of dead letters goes on beyond one page, and can be left.
 func TestDeadOrdersArePaged(t *testing.T) {
-	conformance(t, func(s *suite, _ *fulloncache.Client) {
+	everyMode(t, func(s *suite) {
 		const n = 1001
 		s.cfg.OrderQueueCap, s.cfg.OrderQueueDisplace = 1, true
 		c := s.open()
@@ -318,7 +318,7 @@ func TestSubmitRefusesInput(t *testing.T) {
 
 // A full queue refuses, or by choice the oldest give way, to the dead letters.
 func TestFullOrderQueue(t *testing.T) {
-	conformance(t, func(s *suite, _ *fulloncache.Client) {
+	everyMode(t, func(s *suite) {
 		s.cfg.OrderQueueCap = 3
 		c := s.open()
 		err := c.Orders.SubmitMany(s.ctx, ordersFrom("", 5))
@@ -451,7 +451,7 @@ func TestSubmitUnderLease(t *testing.T) {
 // Orders of one symbol are handled one after another, in order, also through Nak
 // and a handler that fails; those of others go on.
 func TestOrderedOrders(t *testing.T) {
-	conformance(t, func(s *suite, _ *fulloncache.Client) {
+	everyMode(t, func(s *suite) {
 		s.cfg.OrderQueueOrdered = true
 		c := s.open()
 		const each = 12

@@ -610,7 +610,7 @@ func TestProcessUpdatesAreCoalesced(t *testing.T) {
 
 // The history is capped.
 func TestProcessHistoryIsCapped(t *testing.T) {
-	conformance(t, func(s *suite, _ *fulloncache.Client) {
+	everyMode(t, func(s *suite) {
 		s.cfg.ProcessHistoryCap = 5
 		c := s.open()
 		for range 4 {

@@ -606,7 +606,7 @@ func TestFaultProcessWatchBeginsWithoutServer(t *testing.T) {
 
 // Without anybody who watches, another process of the type notices a death, later.
 func TestProcessDeathIsNoticedByOthers(t *testing.T) {
-	conformance(t, func(s *suite, _ *fulloncache.Client) {
+	everyMode(t, func(s *suite) {
 		s.cfg.ProcessHeartbeat = 300 * time.Millisecond
 		running, crashing := s.open(), s.open()
 		register(s, running, botProcess("bot_1"))
@@ -627,7 +627,7 @@ func TestProcessDeathIsNoticedByOthers(t *testing.T) {
 // So does who lists processes again and again. A death that cannot be reported is
 // logged.
 func TestProcessDeathIsNoticedByListings(t *testing.T) {
-	conformance(t, func(s *suite, _ *fulloncache.Client) {
+	everyMode(t, func(s *suite) {
 		s.cfg.ProcessHeartbeat = 200 * time.Millisecond
 		crashing := s.open()
 		h := register(s, crashing, botProcess("bot_1"))

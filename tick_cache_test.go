@@ -336,10 +336,7 @@ func TestTickSetMany(t *testing.T) {
 // element is there.
 func TestTickListsP10(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
-		n := 10_000
-		if s.mode.name == "embedded" {
-			n = 500 // it is slow, and no Redis
-		}
+		n := s.many(10_000)
 		ticks := make([]fulloncache.Tick, n)
 		for i := range ticks {
 			ticks[i] = tickOf(fulloncache.Market{Exchange: "someone_new", Symbol: fmt.Sprintf("S%05d/USD", i)}, fmt.Sprint(i+1), 0)

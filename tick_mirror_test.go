@@ -287,7 +287,7 @@ func TestDeletionUnderARunningFeed(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			conformance(t, func(s *suite, _ *fulloncache.Client) {
+			everyMode(t, func(s *suite) {
 				s.cfg.FeedHeartbeat = 100 * time.Millisecond
 				c, writer := s.open(), s.open()
 				must(s, writer.Ticks.SetMany(s.ctx, []fulloncache.Tick{tickOf(btc, "1", 0), tickOf(eth, "1", 0), tickOf(ltc, "1", 0)}))

@@ -237,7 +237,7 @@ func TestStreamEnds(t *testing.T) {
 
 // A slow consumer gets the newest of each market, and learns how many it missed.
 func TestStreamConflates(t *testing.T) {
-	conformance(t, func(s *suite, _ *fulloncache.Client) {
+	everyMode(t, func(s *suite) {
 		s.cfg.StreamBuffer = 4
 		c := s.open()
 		const n = 100
@@ -280,7 +280,7 @@ func TestStreamOfOneWhoStopsReading(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
 		idle := follow(s, c, btc)
 		busy := follow(s, c, btc)
-		const n = 3000
+		n := s.many(3000)
 		for i := range n {
 			must(s, c.Ticks.Set(s.ctx, tickOf(btc, fmt.Sprint(i+1), i)))
 		}

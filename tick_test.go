@@ -428,6 +428,12 @@ func FuzzParseTick(f *testing.F) {
 
 func TestTimesAreWrittenAsTheirFormatSays(t *testing.T) {
 	t.Parallel()
+	for _, year := range []int{-1, 0, 9999, 10_000} {
+		when := time.Date(year, time.March, 4, 5, 6, 7, 8, time.UTC)
+		if got, want := formatTime(when), when.Format(timeFormat); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		when := time.Unix(rapid.Int64Range(-100_000_000_000, 300_000_000_000).Draw(t, "seconds"), rapid.Int64Range(0, 999_999_999).Draw(t, "ns")).
 			In(time.FixedZone("", rapid.IntRange(-12*3600, 14*3600).Draw(t, "zone")))

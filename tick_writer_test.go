@@ -143,7 +143,7 @@ func (b *syncBuffer) String() string {
 
 // Next ends with the client.
 func TestNextEndsWithTheClient(t *testing.T) {
-	conformance(t, func(s *suite, _ *fulloncache.Client) {
+	everyMode(t, func(s *suite) {
 		var seen events
 		cfg := s.cfg
 		cfg.Hooks = []fulloncache.Hooks{seen.hook()}

@@ -338,7 +338,7 @@ func TestTradesComeBackTwice(t *testing.T) {
 // Scripts unpack no more than thousands at once.
 func TestTradesDrainTenThousand(t *testing.T) {
 	eachSide(t, nil, func(s *suite, l tradeSide) {
-		const n = 10_000
+		n := s.many(10_000)
 		pushed, err := l.pushMany(s.ctx, tradesOf(btc, 0, n))
 		if must(s, err); pushed.Added != n {
 			s.Fatalf("pushed %+v", pushed)
@@ -653,7 +653,7 @@ func TestUserTrades(t *testing.T) {
 
 // Who waits for a trade gets one that comes back, too.
 func TestUserTradesPopWhatComesBack(t *testing.T) {
-	conformance(t, func(s *suite, _ *fulloncache.Client) {
+	everyMode(t, func(s *suite) {
 		s.cfg.TradesBatchTimeout = 300 * time.Millisecond
 		c := s.open()
 		_, err := c.Trades.PushManyUser(s.ctx, tradesOf(btc, 1, 3))

@@ -5,35 +5,47 @@ set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 dir=$(mktemp -d)
-trap 'kill "$server" 2>/dev/null || true; wait "$server" 2>/dev/null || true; rm -rf "$dir"' EXIT
-server=
-mkdir "$dir/cover" "$dir/home"
-go build -cover -coverpkg=./cmd/fulloncache -o "$dir/fulloncache" ./cmd/fulloncache
-redis-server --port 0 --unixsocket "$dir/redis.sock" --dir "$dir" --appendonly yes >"$dir/redis.log" &
-server=$!
-for _ in {1..100}; do [[ -S $dir/redis.sock ]] && break; sleep 0.1; done
+servers=()
+trap 'kill "${servers[@]}" 2>/dev/null || true; wait; rm -rf "$dir"' EXIT
+mkdir "$dir/cover"
+export GOCOVERDIR=$dir/cover
+fulloncache=$dir/fulloncache
+go build -cover -coverpkg=./cmd/fulloncache -o "$fulloncache" ./cmd/fulloncache
 
-export GOCOVERDIR=$dir/cover HOME=$dir/home FULLON_CACHE_LOG_DIR=$dir REDIS_URL=unix://$dir/redis.sock DATABASE_URL=sqlite://$dir/desk.db
-cd "$dir/home"
+# serve FOLDER: what one series of calls works with.
+serve() {
+	mkdir "$1"
+	redis-server --port 0 --unixsocket "$1/redis.sock" --dir "$1" --appendonly yes >"$1/redis.log" &
+	servers+=($!)
+	for _ in {1..100}; do [[ -S $1/redis.sock ]] && return; sleep 0.1; done
+	cat "$1/redis.log" >&2
+	return 1
+}
+serve "$dir/text"
+serve "$dir/json"
 
 # try CODE ARGS…: the command must end with the code.
 try() {
 	local want=$1 got=0
 	shift
-	"$dir/fulloncache" "$@" >"$dir/out" 2>&1 || got=$?
+	"$fulloncache" "$@" >out 2>&1 || got=$?
 	if ((got != want)); then
 		echo "fulloncache $*: exit code $got, want $want" >&2
-		cat "$dir/out" >&2
+		cat out >&2
 		exit 1
 	fi
 }
 
-echo '{"exchange": "kraken", "symbol": "BTC/USD", "price": "67123.4", "time": "1618677709.98"}' >ticks.ndjson
-echo '{"exchange": "kraken", "symbol": "BTC/USD", "ex_trade_id": "T-1", "side": "buy", "price": "1", "volume": "2", "time": 1}' >trades.ndjson
-echo '{"exchange": "kraken", "symbol": "BTC/USD", "base": "BTC", "quote": "USD", "decimals": 1, "lot_decimals": 8, "order_min": "0.0001"}' >symbols.ndjson
-printf 'time,open,high,low,close,volume\n60,1,2,1,2,5\n120,2,3,2,3,5\n' >bars.csv
+# series FOLDER [--json]: what every command does, in the folder of its server.
+series() {
+	local json=${2-}
+	cd "$1"
+	export HOME=$1 FULLON_CACHE_LOG_DIR=$1 REDIS_URL=unix://$1/redis.sock DATABASE_URL=sqlite://$1/desk.db
+	echo '{"exchange": "kraken", "symbol": "BTC/USD", "price": "67123.4", "time": "1618677709.98"}' >ticks.ndjson
+	echo '{"exchange": "kraken", "symbol": "BTC/USD", "ex_trade_id": "T-1", "side": "buy", "price": "1", "volume": "2", "time": 1}' >trades.ndjson
+	echo '{"exchange": "kraken", "symbol": "BTC/USD", "base": "BTC", "quote": "USD", "decimals": 1, "lot_decimals": 8, "order_min": "0.0001"}' >symbols.ndjson
+	printf 'time,open,high,low,close,volume\n60,1,2,1,2,5\n120,2,3,2,3,5\n' >bars.csv
 
-for json in '' --json; do
 	for call in ping health keys config version 'tick list' doctor docs 'docs quickstart' 'docs commands' 'docs --all' examples 'examples pubsub' \
 		'bot blocks' 'bot status' 'process list' 'process health' 'error list' 'account positions' 'account balances' 'ohlcv series'; do
 		# shellcheck disable=SC2086 # the words of a call
@@ -75,14 +87,27 @@ for json in '' --json; do
 	try 0 ohlcv latest kraken BTC/USD 1m --count 2 $json
 	try 0 ohlcv resample kraken BTC/USD 1m 5m $json
 	try 0 bench --duration 1ms --callers 2 $json
-	try 1 migrate --from "unix://$dir/redis.sock" $json
-done
-try 0 examples run pubsub
-try 0 ohlcv show kraken BTC/USD 1m
-try 0 tick delete kraken BTC/USD
-try 0 demo --duration 1s --json
-try 2 nonsense
-try 2 tick get kraken
+	try 1 migrate --from "$REDIS_URL" $json
+}
+
+# rest FOLDER: what one of the two is enough for.
+rest() {
+	series "$1"
+	try 0 examples run pubsub
+	try 0 ohlcv show kraken BTC/USD 1m
+	try 0 tick delete kraken BTC/USD
+	try 0 demo --duration 1s --json
+	try 2 nonsense
+	try 2 tick get kraken
+}
+
+# Each in a process of its own, at the same time.
+rest "$dir/text" &
+text=$!
+series "$dir/json" --json &
+json=$!
+wait "$text"
+wait "$json"
 
 echo "coverage of cmd/fulloncache from end-to-end runs:"
 go tool covdata percent -i="$dir/cover"

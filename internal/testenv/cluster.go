@@ -23,12 +23,7 @@ const slots = 16384
 // SharedCluster returns the cluster that the binary's tests share.
 func SharedCluster(t testing.TB) *Cluster {
 	t.Helper()
-	shared.mu.Lock()
-	defer shared.mu.Unlock()
-	if shared.cluster == nil {
-		shared.cluster = startCluster(t)
-	}
-	return shared.cluster
+	return shared.cluster.get(func() *Cluster { return startCluster(t) })
 }
 
 // NewCluster starts a cluster of the test's own.

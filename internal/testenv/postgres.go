@@ -31,12 +31,7 @@ type PostgresServer struct {
 // Postgres returns the server that the binary's tests share.
 func Postgres(t testing.TB) *PostgresServer {
 	t.Helper()
-	shared.mu.Lock()
-	defer shared.mu.Unlock()
-	if shared.postgres == nil {
-		shared.postgres = startPostgres(t)
-	}
-	return shared.postgres
+	return shared.postgres.get(func() *PostgresServer { return startPostgres(t) })
 }
 
 // NewPostgres starts a server of the test's own, to be broken.

@@ -25,10 +25,25 @@ const Patience = 20 * time.Second
 
 // shared are the servers that all tests of the binary use.
 var shared struct {
-	mu       sync.Mutex
-	redis    *Server
-	cluster  *Cluster
-	postgres *PostgresServer
+	redis    one[Server]
+	cluster  one[Cluster]
+	postgres one[PostgresServer]
+}
+
+// one is a server that the first test which asks for it starts. Who asks for another
+// does not wait for it: a cluster takes seconds, in which processes of tests would die.
+type one[T any] struct {
+	mu     sync.Mutex
+	server *T
+}
+
+func (o *one[T]) get(start func() *T) *T {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.server == nil {
+		o.server = start()
+	}
+	return o.server
 }
 
 // Main runs a package's tests, ends the shared servers, and fails if a goroutine
@@ -43,16 +58,14 @@ func Main(m *testing.M) {
 		}
 	}
 	code := m.Run()
-	shared.mu.Lock()
-	defer shared.mu.Unlock()
-	if shared.redis != nil {
-		shared.redis.stop()
+	if s := shared.redis.server; s != nil {
+		s.stop()
 	}
-	if shared.cluster != nil {
-		shared.cluster.stop()
+	if c := shared.cluster.server; c != nil {
+		c.stop()
 	}
-	if shared.postgres != nil {
-		shared.postgres.discard()
+	if p := shared.postgres.server; p != nil {
+		p.discard()
 	}
 	if code == 0 {
 		// After a change of topology rueidis waits 5 s before it closes what left, and
@@ -102,14 +115,13 @@ func Prefix(t testing.TB) string {
 	return fmt.Sprintf("%s-%d", clean, time.Now().UnixNano())
 }
 
-// Eventually polls until ok, or fails the test with the last detail.
+// Eventually polls until ok, or fails the test with the last detail. Who waits for long
+// polls less often: many tests wait at the same time, beside others that work.
 func Eventually(t testing.TB, what string, ok func() (bool, string)) {
 	t.Helper()
 	deadline := time.NewTimer(Patience)
 	defer deadline.Stop()
-	poll := time.NewTicker(5 * time.Millisecond)
-	defer poll.Stop()
-	for {
+	for pause := 2 * time.Millisecond; ; pause = min(pause*3/2, 40*time.Millisecond) {
 		done, detail := ok()
 		if done {
 			return
@@ -117,7 +129,7 @@ func Eventually(t testing.TB, what string, ok func() (bool, string)) {
 		select {
 		case <-deadline.C:
 			t.Fatalf("%s: not within %s: %s", what, Patience, detail)
-		case <-poll.C:
+		case <-time.After(pause):
 		}
 	}
 }
@@ -134,20 +146,17 @@ type Server struct {
 // that FULLON_CACHE_TEST_REDIS_URL names.
 func Redis(t testing.TB) *Server {
 	t.Helper()
-	shared.mu.Lock()
-	defer shared.mu.Unlock()
-	if shared.redis == nil {
-		if url := os.Getenv("FULLON_CACHE_TEST_REDIS_URL"); url != "" {
-			opt, err := rueidis.ParseURL(url)
-			if err != nil {
-				t.Fatalf("FULLON_CACHE_TEST_REDIS_URL: %v", err)
-			}
-			shared.redis = &Server{user: url, opt: opt}
-		} else {
-			shared.redis = start(t, redisproc.Options{})
+	return shared.redis.get(func() *Server {
+		url := os.Getenv("FULLON_CACHE_TEST_REDIS_URL")
+		if url == "" {
+			return start(t, redisproc.Options{})
 		}
-	}
-	return shared.redis
+		opt, err := rueidis.ParseURL(url)
+		if err != nil {
+			t.Fatalf("FULLON_CACHE_TEST_REDIS_URL: %v", err)
+		}
+		return &Server{user: url, opt: opt}
+	})
 }
 
 // NewRedis starts a server of the test's own.
