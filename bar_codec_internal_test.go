@@ -26,6 +26,8 @@ func TestBarText(t *testing.T) {
 		"1640991660,5,,4,,1",
 		"0000000000,0.00000001,,,,0.0000000000000000001",
 		"9999999960,1234567890123456789.1234567890123456789,,,,20000000000000000000",
+		"9999999960,1234567890123456789.123,,,1234567890123456789.124,1",
+		"9999999960,1234567890123456789.124,,,1234567890123456789.123,1",
 	} {
 		var b Bar
 		if err := readBar(text, minute, &b); err != nil {
@@ -42,6 +44,23 @@ func TestBarText(t *testing.T) {
 	}
 	if err := readBar("1640991660,5,6,,,1", minute, &c); err != nil || !b.Equal(c) {
 		t.Errorf("%v is not %v (%v)", b, c, err)
+	}
+}
+
+func TestShortNumbersCompare(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{
+		{"5", "5.00", 0}, {"0.5", "0.49", 1}, {"7", "7.1", -1},
+		{"18446744073709551615", "0.0000000000000000001", 1}, {"1844674407370955161.5", "0.01", 1},
+	} {
+		a, okA := MustDecimal(c.a).short()
+		b, okB := MustDecimal(c.b).short()
+		if got, back := a.compare(b), b.compare(a); !okA || !okB || got != c.want || back != -c.want {
+			t.Errorf("%s and %s: %d and %d, want %d", c.a, c.b, got, back, c.want)
+		}
 	}
 }
 
