@@ -99,7 +99,7 @@ func TestBotStatus(t *testing.T) {
 
 func TestBotsBeyondOnePage(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
-		n := s.many(1203)
+		const n = 1203
 		var want []string
 		for i := range n {
 			bot := fmt.Sprintf("bot_%04d", i)

@@ -87,22 +87,13 @@ type suite struct {
 // is nothing that could crash or be cut, and it is slow: there, it is the short one.
 func (s *suite) soak() bool { return testenv.Soak() && s.mode.admin != nil }
 
-// many is so many, and a twentieth in process: scripts are slow there, and the code is
-// the same.
-func (s *suite) many(n int) int {
-	if s.mode.admin == nil {
-		return n / 20
-	}
-	return n
-}
-
 // property checks one with many examples; in process, where scripts are slow and the
 // code is the same, with some.
 func (s *suite) property(check func(t *rapid.T)) {
 	s.Helper()
 	left := math.MaxInt
 	if s.mode.admin == nil {
-		left = 10
+		left = 20
 	}
 	rapid.Check(s.T, func(t *rapid.T) {
 		if left == 0 {

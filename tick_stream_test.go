@@ -280,7 +280,7 @@ func TestStreamOfOneWhoStopsReading(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
 		idle := follow(s, c, btc)
 		busy := follow(s, c, btc)
-		n := s.many(3000)
+		const n = 3000
 		for i := range n {
 			must(s, c.Ticks.Set(s.ctx, tickOf(btc, fmt.Sprint(i+1), i)))
 		}

@@ -102,12 +102,11 @@ func sides(s *suite, c *fulloncache.Client) []tradeSide {
 // eachSide runs a test in every mode for both kinds of lists.
 func eachSide(t *testing.T, tune func(*fulloncache.Config), test func(s *suite, l tradeSide)) {
 	t.Helper()
-	conformance(t, func(s *suite, c *fulloncache.Client) {
+	everyMode(t, func(s *suite) {
 		if tune != nil {
 			tune(&s.cfg)
-			c = s.open()
 		}
-		for _, l := range sides(s, c) {
+		for _, l := range sides(s, s.open()) {
 			test(s, l)
 		}
 	})
@@ -338,7 +337,7 @@ func TestTradesComeBackTwice(t *testing.T) {
 // Scripts unpack no more than thousands at once.
 func TestTradesDrainTenThousand(t *testing.T) {
 	eachSide(t, nil, func(s *suite, l tradeSide) {
-		n := s.many(10_000)
+		const n = 10_000
 		pushed, err := l.pushMany(s.ctx, tradesOf(btc, 0, n))
 		if must(s, err); pushed.Added != n {
 			s.Fatalf("pushed %+v", pushed)

@@ -209,11 +209,8 @@ func TestTradesCrashingDrainersLoseNothing(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
 		const pushers, drainers = 20, 5
 		each := 40
-		switch {
-		case s.soak():
+		if s.soak() {
 			each = 2000
-		case s.mode.admin == nil:
-			each = 10 // it is slow
 		}
 		s.cfg.TradesBatchTimeout = 200 * time.Millisecond
 		var st store

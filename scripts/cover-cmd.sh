@@ -5,8 +5,7 @@ set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 dir=$(mktemp -d)
-servers=()
-trap 'kill "${servers[@]}" 2>/dev/null || true; wait; rm -rf "$dir"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || true; wait; rm -rf "$dir"' EXIT
 mkdir "$dir/cover"
 export GOCOVERDIR=$dir/cover
 fulloncache=$dir/fulloncache
@@ -16,7 +15,6 @@ go build -cover -coverpkg=./cmd/fulloncache -o "$fulloncache" ./cmd/fulloncache
 serve() {
 	mkdir "$1"
 	redis-server --port 0 --unixsocket "$1/redis.sock" --dir "$1" --appendonly yes >"$1/redis.log" &
-	servers+=($!)
 	for _ in {1..100}; do [[ -S $1/redis.sock ]] && return; sleep 0.1; done
 	cat "$1/redis.log" >&2
 	return 1
