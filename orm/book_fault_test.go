@@ -68,7 +68,7 @@ func cutter(t *testing.T, dsn, word string) string {
 // nothing.
 func TestBookConnectionBreaks(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, "postgres")
+	b := newBook(t, kinds[0])
 	order := get(b.db.Orders.Add(b.ctx, b.order("a")))(b)
 	trade := get(b.db.Trades.Add(b.ctx, b.trade("a")))(b)
 	strategy := get(b.db.Bots.AddStrategy(b.ctx, fulloncache.Strategy{BotID: b.bot, Name: "kind", Leverage: dec("1"), Params: map[string]string{"a": "1"}}))(b)

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -39,32 +38,27 @@ type book struct {
 func books(t *testing.T, test func(b *book)) {
 	t.Helper()
 	t.Parallel()
-	for _, engine := range []string{"postgres", "sqlite"} {
-		t.Run(engine, func(t *testing.T) {
+	for _, k := range kinds {
+		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
-			test(newBook(t, engine))
+			test(newBook(t, k))
 		})
 	}
 }
 
 // newBook opens a book in a database on which statements were run before.
-func newBook(t *testing.T, engine string, before ...string) *book {
+func newBook(t *testing.T, k kind, before ...string) *book {
 	t.Helper()
-	b := &book{T: t, ctx: testenv.Context(t), postgres: engine == "postgres", catalogue: map[string]int64{}}
-	driver, source := "sqlite", filepath.Join(t.TempDir(), "book.db")
-	b.dsn = "sqlite:" + source
-	if b.postgres {
-		driver, source = "pgx", testenv.Postgres(t).Database(t)
-		b.dsn = source
+	b := &book{T: t, ctx: testenv.Context(t), postgres: k.name == "postgres", catalogue: map[string]int64{}}
+	database := k.migrated
+	if len(before) > 0 {
+		database = k.empty
 	}
-	var err error
-	b.raw, err = sql.Open(driver, source)
-	b.must(err)
-	b.Cleanup(func() { b.must(b.raw.Close()) })
+	b.dsn = database(t)
+	b.raw, b.db = rawDB(t, b.dsn), b.open()
 	for _, statements := range before {
 		b.exec(statements)
 	}
-	b.db = b.open()
 	b.must(b.db.Migrate(b.ctx))
 	user := `INSERT INTO users (mail, password, f2a, role, name, lastname, phone, id_num, "timestamp")
 		VALUES ($1, '', '', '', '', '', '', '', $2) RETURNING uid`

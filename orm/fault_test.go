@@ -172,9 +172,7 @@ func TestServerRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := kinds[0].suite(t)
-			db := s.open()
-			must(t, db.Migrate(s.ctx))
+			s, db := kinds[0].open(t)
 			ann := s.addUser(db, "ann@example.com")
 			raw, err := s.other().Conn(s.ctx)
 			must(t, err)
@@ -240,9 +238,7 @@ func conflict(s *suite, a, b func(first bool, tx *orm.Tx) error) error {
 
 func TestConflicts(t *testing.T) {
 	t.Parallel()
-	s := kinds[0].suite(t)
-	db := s.open()
-	must(t, db.Migrate(s.ctx))
+	s, db := kinds[0].open(t)
 	ann, bob := s.addUser(db, "ann@example.com"), s.addUser(db, "bob@example.com")
 	update := func(u, v fulloncache.User) func(bool, *orm.Tx) error {
 		return func(first bool, tx *orm.Tx) error {
@@ -281,9 +277,7 @@ func TestConflicts(t *testing.T) {
 // A number that is none, which PostgreSQL takes for one.
 func TestCorruptNumber(t *testing.T) {
 	t.Parallel()
-	s := kinds[0].suite(t)
-	db := s.open()
-	must(t, db.Migrate(s.ctx))
+	s, db := kinds[0].open(t)
 	must(t, db.Seed(s.ctx))
 	s.do("UPDATE symbols SET order_min = 'NaN'")
 	_, err := db.Symbols.ByExchange(s.ctx, "kraken")
@@ -293,9 +287,7 @@ func TestCorruptNumber(t *testing.T) {
 // Rows that another program spoilt.
 func TestCorruptRows(t *testing.T) {
 	t.Parallel()
-	s := kinds[1].suite(t)
-	db := s.open()
-	must(t, db.Migrate(s.ctx))
+	s, db := kinds[1].open(t)
 	must(t, db.Seed(s.ctx))
 	s.do("UPDATE symbols SET order_min = 'much'", "UPDATE users SET timestamp = 'early'")
 	_, err := db.Symbols.ByExchange(s.ctx, "kraken")
@@ -349,9 +341,7 @@ func TestFailsHalfway(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := kinds[1].suite(t)
-			db := s.open()
-			must(t, db.Migrate(s.ctx))
+			s, db := kinds[1].open(t)
 			c.spoil(s)
 			if err := c.do(s, db); err == nil || errors.Is(err, fulloncache.ErrUnavailable) {
 				t.Errorf("error %v", err)
@@ -371,9 +361,7 @@ func TestFailsHalfway(t *testing.T) {
 // A SQLite file that another program keeps locked.
 func TestBusy(t *testing.T) {
 	t.Parallel()
-	s := kinds[1].suite(t)
-	db := s.open()
-	must(t, db.Migrate(s.ctx))
+	s, db := kinds[1].open(t)
 	raw, err := s.other().Conn(s.ctx)
 	must(t, err)
 	_, err = raw.ExecContext(s.ctx, "BEGIN IMMEDIATE")

@@ -68,9 +68,7 @@ func wantPayloads(t testing.TB, got []string, want ...string) {
 
 func TestNotify(t *testing.T) {
 	t.Parallel()
-	s := kinds[0].suite(t)
-	db := s.open()
-	must(t, db.Migrate(s.ctx))
+	s, db := kinds[0].open(t)
 	told := func(statement string, want ...string) {
 		t.Helper()
 		before := t.Failed()
@@ -122,9 +120,7 @@ func TestNotify(t *testing.T) {
 // What the repositories write is told, and what they leave alone is not.
 func TestNotifyRepositories(t *testing.T) {
 	t.Parallel()
-	s := kinds[0].suite(t)
-	db := s.open()
-	must(t, db.Migrate(s.ctx))
+	s, db := kinds[0].open(t)
 	for i, name := range append([]string{strings.Repeat("☃", 85), strings.Repeat("\x01", 256)}, odd...) {
 		quoted, err := json.Marshal(name)
 		must(t, err)

@@ -756,7 +756,7 @@ func TestAnyOrder(t *testing.T) {
 // A database that fullon made: its numbers, ids and texts are narrower.
 func TestDatabaseOfFullon(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, "postgres", `
+	b := newBook(t, kinds[0], `
 		CREATE TABLE orders (order_id serial PRIMARY KEY, bot_id integer NOT NULL, uid integer NOT NULL, ex_id integer NOT NULL,
 			ex_order_id varchar(64), cat_ex_id integer NOT NULL, exchange varchar(50) NOT NULL, symbol varchar(20) NOT NULL,
 			order_type varchar(15) NOT NULL, side varchar(4) NOT NULL, volume double precision NOT NULL, final_volume double precision,

@@ -18,7 +18,7 @@ import (
 // in the database, once.
 func TestOrdersFromTheQueueAreStored(t *testing.T) {
 	t.Parallel()
-	b := newBook(t, "postgres")
+	b := newBook(t, kinds[0])
 	n := 300
 	if testenv.Soak() {
 		n = 3000

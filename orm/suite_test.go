@@ -4,9 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/fullon/fulloncache"
@@ -18,13 +20,62 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 
 // kind is a kind of database that every test of the suite runs on.
 type kind struct {
-	name string
-	dsn  func(t testing.TB) string // dsn names an empty database of the test's own
+	name     string
+	empty    func(t testing.TB) string // names an empty database of the test's own
+	migrated func(t testing.TB) string // names one that has the schema
 }
 
 var kinds = []kind{
-	{"postgres", func(t testing.TB) string { return testenv.Postgres(t).Database(t) }},
-	{"sqlite", func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "a ?b%20#.db") }},
+	{"postgres", func(t testing.TB) string { return testenv.Postgres(t).Database(t) }, migratedPostgres},
+	{"sqlite", func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "a ?b%20#.db") }, migratedSQLite},
+}
+
+// The schema is made once for each kind of database, and copied: goose takes 4 MB of
+// memory for every fourth line that it reads, with the race detector.
+var template struct {
+	sync.Mutex
+	postgres string // its DSN; "" until it is made
+	sqlite   []byte // the file
+}
+
+func migratedPostgres(t testing.TB) string {
+	t.Helper()
+	server := testenv.Postgres(t)
+	template.Lock()
+	defer template.Unlock()
+	if template.postgres == "" {
+		const name = "migrated" // it goes with the server
+		server.Do(t, "CREATE DATABASE "+name)
+		dsn := server.DSN(server.Addr(), name)
+		migrate(t, dsn)
+		template.postgres = dsn
+	}
+	return server.CopyOf(t, template.postgres)
+}
+
+func migratedSQLite(t testing.TB) string {
+	t.Helper()
+	template.Lock()
+	defer template.Unlock()
+	if template.sqlite == nil {
+		path := filepath.Join(t.TempDir(), "migrated.db")
+		migrate(t, "sqlite:"+path)
+		file, err := os.ReadFile(path)
+		must(t, err)
+		template.sqlite = file
+	}
+	path := filepath.Join(t.TempDir(), "a ?b%20#.db")
+	must(t, os.WriteFile(path, template.sqlite, 0o600))
+	return "sqlite:" + path
+}
+
+// migrate makes the schema, and leaves nobody connected.
+func migrate(t testing.TB, dsn string) {
+	t.Helper()
+	ctx := testenv.Context(t)
+	db, err := orm.Open(ctx, dsn)
+	must(t, err)
+	must(t, errors.Join(db.Migrate(ctx), db.Close()))
 }
 
 // suite is what a test gets: a database of its own.
@@ -36,8 +87,16 @@ type suite struct {
 	raw  *sql.DB // raw is another program's; nil until it is needed
 }
 
+// suite is a test's, with an empty database.
 func (k kind) suite(t *testing.T) *suite {
-	return &suite{T: t, kind: k, dsn: k.dsn(t), ctx: testenv.Context(t)}
+	return &suite{T: t, kind: k, dsn: k.empty(t), ctx: testenv.Context(t)}
+}
+
+// open is a test's suite, and its database that has the schema.
+func (k kind) open(t *testing.T) (*suite, *orm.DB) {
+	t.Helper()
+	s := &suite{T: t, kind: k, dsn: k.migrated(t), ctx: testenv.Context(t)}
+	return s, s.open()
 }
 
 // both runs a test on both kinds of database, in parallel, each migrated.
@@ -47,10 +106,7 @@ func both(t *testing.T, test func(s *suite, db *orm.DB)) {
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
-			s := k.suite(t)
-			db := s.open()
-			must(s, db.Migrate(s.ctx))
-			test(s, db)
+			test(k.open(t))
 		})
 	}
 }

@@ -24,7 +24,7 @@ func TestDrainedTradesAreStoredOnce(t *testing.T) {
 	if testenv.Soak() {
 		n, faults = 10_000, 40
 	}
-	b := newBook(t, "postgres")
+	b := newBook(t, kinds[0])
 	proxy := testenv.NewProxy(t, testenv.Postgres(t).Addr())
 	db := open(t, proxy.DSN(t, b.dsn))
 	c, err := fulloncache.New(b.ctx, fulloncache.Config{

@@ -193,9 +193,7 @@ func TestInTxCancelled(t *testing.T) {
 // PostgreSQL may check as late as at the commit.
 func TestInTxDeferred(t *testing.T) {
 	t.Parallel()
-	s := kinds[0].suite(t)
-	db := s.open()
-	must(s, db.Migrate(s.ctx))
+	s, db := kinds[0].open(t)
 	s.do("ALTER TABLE exchanges ADD CONSTRAINT late FOREIGN KEY (cat_ex_id) REFERENCES symbols (symbol_id) DEFERRABLE INITIALLY DEFERRED")
 	ann, kraken := s.addUser(db, "ann@example.com"), s.addCatalogue(db, "kraken")
 	err := db.InTx(s.ctx, func(tx *orm.Tx) error {
