@@ -435,13 +435,14 @@ func TestLoadAsksTheServerTwice(t *testing.T) {
 func TestThousandMissesAreOneQuery(t *testing.T) {
 	modes(t, func(t *testing.T, m *mode) {
 		ctx := testenv.Context(t)
+		m.opt.CallTimeout = testenv.Patience // a thousand at once are many beside other tests
 		rows := things{"x": "1"}
 		db := &record{rows: rows}
 		for round := range 3 {
 			key := m.key(strconv.Itoa(round))
 			var processes []*process
 			for range 4 {
-				processes = append(processes, m.process(t))
+				processes = append(processes, m.process(t, loadTimeout(testenv.Patience)))
 			}
 			var wg sync.WaitGroup
 			start := make(chan struct{})
