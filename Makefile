@@ -135,7 +135,7 @@ lint-beside:
 .PHONY: ci
 ci: ## what CI runs: lint beside one test run with the coverage gate, the command end to end
 	@before=$$(git status --porcelain 2>/dev/null || true); \
-	$(MAKE) --no-print-directory -j2 lint-beside cover || exit; \
+	$(MAKE) --no-print-directory -j2 lint-beside cover || { echo "lint or cover failed: see above" >&2; exit 1; }; \
 	$(MAKE) --no-print-directory cover-cmd || exit; \
 	after=$$(git status --porcelain 2>/dev/null || true); \
 	[[ $$before == "$$after" ]] || { echo "the build left behind, or changed:" >&2; diff <(echo "$$before") <(echo "$$after") >&2; exit 1; }
