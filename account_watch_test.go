@@ -375,7 +375,7 @@ func TestWatchPositionsFault(t *testing.T) {
 // What was cleared is told, and messages of nobody's are reported.
 func TestWatchPositionsNoticesWhatIsCleared(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
-		s.cfg.FeedHeartbeat = 50 * time.Millisecond
+		s.cfg.FeedHeartbeat = 500 * time.Millisecond // in which the server has to answer, too
 		p := result(c.Accounts.ApplyTrade(s.ctx, fillOf(0, fulloncache.Buy, "1", "100")))(s)
 		w := watchPositions(s, s.open(), desk)
 		w.want(p)

@@ -184,7 +184,7 @@ func TestBarStreamConflatesWhatItBeginsWith(t *testing.T) {
 // A series that is gone without a word is found to be gone.
 func TestBarStreamNoticesWhatIsCleared(t *testing.T) {
 	conformance(t, func(s *suite, c *fulloncache.Client) {
-		s.cfg.FeedHeartbeat = 50 * time.Millisecond
+		s.cfg.FeedHeartbeat = 500 * time.Millisecond // in which the server has to answer, too
 		s.append(c, minutes, barsOf(0, 3), fulloncache.Appended{Added: 3})
 		f := followBars(s, s.open(), minutes)
 		f.want(minutes, barOf(2, 0))

@@ -118,7 +118,7 @@ func (d *desk) shows(want int) {
 
 func TestListen(t *testing.T) {
 	t.Parallel()
-	dsn := migratedPostgres(t)
+	dsn := kinds[0].migrated(t)
 	d := newDesk(t, dsn, dsn, testenv.Redis(t).URL())
 	d.settle()
 	c := d.other
@@ -230,7 +230,7 @@ func TestListenerCutOff(t *testing.T) {
 			t.Parallel()
 			server := testenv.Postgres(t)
 			proxy := testenv.NewProxy(t, server.Addr())
-			dsn := migratedPostgres(t)
+			dsn := kinds[0].migrated(t)
 			d := newDesk(t, dsn, proxy.DSN(t, dsn), testenv.Redis(t).URL())
 			d.settle()
 			for round := range 3 {
@@ -281,7 +281,7 @@ func TestListenerOutlivesTheDatabase(t *testing.T) {
 func TestListenerOutlivesRedis(t *testing.T) {
 	t.Parallel()
 	redis := testenv.NewRedis(t)
-	dsn := migratedPostgres(t)
+	dsn := kinds[0].migrated(t)
 	d := newDesk(t, dsn, dsn, redis.URL())
 	d.settle()
 	redis.Freeze(t)

@@ -311,6 +311,10 @@ func (c *consumer) next() (*Delivery, context.Context) {
 			c.lapse(d.part, now)
 		}
 		if d.state != buffered {
+			// What was given back took up room until now. No handler may be left whose end
+			// would tell who waits for it.
+			signal(c.room)
+			signal(c.claimRoom)
 			continue
 		}
 		c.running++

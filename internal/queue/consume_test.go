@@ -736,6 +736,16 @@ func TestWhatWaitsForAHandlerIsNotTakenOver(t *testing.T) {
 	})
 }
 
+// What was given back while it was in line takes up room until a worker passes over it,
+// after it has told that its handler returned. If that is not told again, and no other
+// handler runs, the consumer reads nothing any more.
+func TestWhatWasGivenBackMakesRoom(t *testing.T) {
+	t.Parallel()
+	if reader, claimer := queue.PassOver(); !reader || !claimer {
+		t.Errorf("the reader is told: %t, the claimer: %t", reader, claimer)
+	}
+}
+
 // The server gives messages to a connection that is cut before they arrive.
 func TestWhatWasLostOnTheWayIsReadAnew(t *testing.T) {
 	t.Parallel()

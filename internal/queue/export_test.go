@@ -53,3 +53,13 @@ func Batches(ops string) (acks, others []int) {
 	}
 	return acks, others
 }
+
+// PassOver lets a worker pass over a delivery that was given back while it was in line.
+// It reports whether the reader and the claimer are told that there is room.
+func PassOver() (reader, claimer bool) {
+	c := &consumer{reading: context.Background(), life: context.Background(), room: make(chan struct{}, 1), claimRoom: make(chan struct{}, 1)}
+	c.work.L = &c.mu
+	c.ready = []*Delivery{{state: returned}, {}}
+	c.next()
+	return len(c.room) == 1, len(c.claimRoom) == 1
+}

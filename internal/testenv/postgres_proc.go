@@ -53,7 +53,7 @@ type postgresProc struct {
 }
 
 // newPostgresProc starts a server and waits until it accepts connections.
-func newPostgresProc(ctx context.Context) (*postgresProc, error) {
+func newPostgresProc(ctx context.Context, auth string) (*postgresProc, error) {
 	bin, err := postgresBin(postgresFolders)
 	if err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func newPostgresProc(ctx context.Context) (*postgresProc, error) {
 	if err != nil {
 		return nil, fmt.Errorf("folder for postgres: %w", err)
 	}
-	if err = p.initdb(); err == nil {
+	if err = p.initdb(auth); err == nil {
 		err = p.listen(ctx)
 	}
 	if err != nil {
@@ -116,8 +116,8 @@ func postgresBin(folders []string) (string, error) {
 	return filepath.Dir(initdb), nil
 }
 
-// initdb fills the folder.
-func (p *postgresProc) initdb() error {
+// initdb fills the folder of a server that checks passwords in that way.
+func (p *postgresProc) initdb(auth string) error {
 	password := filepath.Join(p.dir, "password")
 	if err := os.WriteFile(password, []byte(PostgresPassword), 0o600); err != nil {
 		return err
@@ -132,9 +132,8 @@ func (p *postgresProc) initdb() error {
 			return err
 		}
 	}
-	// SCRAM costs a program with the race detector ten milliseconds for each connection.
 	cmd := p.command("initdb", "--pgdata", p.data(), "--username", PostgresUser, "--pwfile", password,
-		"--auth", "password", "--encoding", "UTF8", "--locale", "C", "--wal-segsize", "1", "--no-sync")
+		"--auth", auth, "--encoding", "UTF8", "--locale", "C", "--wal-segsize", "1", "--no-sync")
 	// A child is told of the end of the thread that started it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

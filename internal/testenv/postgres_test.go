@@ -166,15 +166,21 @@ func TestPostgresLongNames(t *testing.T) {
 	})
 }
 
-func TestPostgresWrongPassword(t *testing.T) {
+func TestPostgresPasswords(t *testing.T) {
 	t.Parallel()
-	dsn := testenv.Postgres(t).Database(t)
-	wrong := strings.Replace(dsn, ":"+testenv.PostgresPassword+"@", ":guess@", 1)
-	if wrong == dsn {
-		t.Fatal("no password in", dsn)
+	for method, server := range map[string]func(testing.TB) *testenv.PostgresServer{
+		"password":      testenv.Postgres,
+		"scram-sha-256": testenv.NewPostgres,
+	} {
+		dsn := server(t).Database(t)
+		wantValue(t, connect(t, dsn), "SELECT string_agg(DISTINCT auth_method, ', ') FROM pg_hba_file_rules", method)
+		wrong := strings.Replace(dsn, ":"+testenv.PostgresPassword+"@", ":guess@", 1)
+		if wrong == dsn {
+			t.Fatal("no password in", dsn)
+		}
+		_, err := pgx.Connect(testenv.Context(t), wrong)
+		wantCode(t, err, "28P01")
 	}
-	_, err := pgx.Connect(testenv.Context(t), wrong)
-	wantCode(t, err, "28P01")
 }
 
 func TestPostgresKillAndRestart(t *testing.T) {
