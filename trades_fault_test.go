@@ -320,6 +320,7 @@ func TestTradesFaultsLoseNothing(t *testing.T) {
 		"restart": func(t testing.TB, srv *testenv.Server, _ *testenv.Proxy) {
 			srv.Kill()
 			srv.Restart(t)
+			srv.Rewrite(t)
 		},
 		"cut": func(t testing.TB, _ *testenv.Server, proxy *testenv.Proxy) {
 			proxy.Cut()

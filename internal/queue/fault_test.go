@@ -282,13 +282,7 @@ func TestFaultServerRestarts(t *testing.T) {
 		n := tr.faults(3*pace(), func(int) {
 			srv.Kill()
 			srv.Restart(t)
-			// A crash in the middle of a write leaves half a script in the file, and what Redis
-			// 7.0 appends to it is lost at the next crash, unless it was rewritten (decision 0056).
-			srv.Do(t, "BGREWRITEAOF")
-			testenv.Eventually(t, "a file that is rewritten", func() (bool, string) {
-				info, err := srv.Do(t, "INFO", "persistence").ToString()
-				return strings.Contains(info, "aof_rewrite_in_progress:0"), fmt.Sprint(info, err)
-			})
+			srv.Rewrite(t)
 		})
 		tr.check(true)
 		t.Logf("the server was restarted %d times", n)
