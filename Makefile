@@ -127,10 +127,12 @@ vuln: ## look for known vulnerabilities in what is used (needs the network)
 cover-cmd: servers ## report what end-to-end runs of the command cover
 	@scripts/cover-cmd.sh
 
-# Tests leave an eighth of the processor unused, while they wait: the linters take that.
+# Tests leave an eighth of the processor unused, while they wait: the linters take that,
+# and give it back at once.
 .PHONY: lint-beside
 lint-beside:
-	@nice -n 19 $(MAKE) --no-print-directory lint
+	@when_idle="nice -n 19"; if command -v chrt >/dev/null; then when_idle="chrt --idle 0"; fi; \
+	$$when_idle $(MAKE) --no-print-directory lint
 
 .PHONY: ci
 ci: ## what CI runs: lint beside one test run with the coverage gate, the command end to end
