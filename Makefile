@@ -131,7 +131,7 @@ cover-cmd: servers ## report what end-to-end runs of the command cover
 # and give it back at once.
 .PHONY: lint-beside
 lint-beside:
-	@when_idle="nice -n 19"; if command -v chrt >/dev/null; then when_idle="chrt --idle 0"; fi; \
+	@when_idle="nice -n 19"; if chrt --idle 0 true 2>/dev/null; then when_idle="chrt --idle 0"; fi; \
 	$$when_idle $(MAKE) --no-print-directory lint
 
 .PHONY: ci
