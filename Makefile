@@ -127,18 +127,10 @@ vuln: ## look for known vulnerabilities in what is used (needs the network)
 cover-cmd: servers ## report what end-to-end runs of the command cover
 	@scripts/cover-cmd.sh
 
-# Tests leave an eighth of the processor unused, while they wait: the linters take that,
-# and give it back at once.
-.PHONY: lint-beside
-lint-beside:
-	@when_idle="nice -n 19"; if chrt --idle 0 true 2>/dev/null; then when_idle="chrt --idle 0"; fi; \
-	$$when_idle $(MAKE) --no-print-directory lint
-
 .PHONY: ci
-ci: ## what CI runs: lint beside one test run with the coverage gate, the command end to end
+ci: ## what CI runs: lint, one test run with the coverage gate, the command end to end
 	@before=$$(git status --porcelain 2>/dev/null || true); \
-	$(MAKE) --no-print-directory -j2 lint-beside cover || { echo "lint or cover failed: see above" >&2; exit 1; }; \
-	$(MAKE) --no-print-directory cover-cmd || exit; \
+	$(MAKE) --no-print-directory lint cover cover-cmd || exit; \
 	after=$$(git status --porcelain 2>/dev/null || true); \
 	[[ $$before == "$$after" ]] || { echo "the build left behind, or changed:" >&2; diff <(echo "$$before") <(echo "$$after") >&2; exit 1; }
 

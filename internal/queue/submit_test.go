@@ -471,7 +471,7 @@ func TestWhoWaitsForReplicasAtTheSameTimeSharesATurn(t *testing.T) {
 	t.Parallel()
 	r := testenv.NewReplicas(t, 1)
 	s := newSuite(t, options(r.Master.Addr()))
-	q := s.queue(connect(t, s.opt), queue.Options{})
+	q := s.queue(connect(t, s.opt), queue.Options{ConfirmTimeout: testenv.Patience})
 	var wg sync.WaitGroup
 	for p := range 20 {
 		wg.Go(func() {
@@ -506,7 +506,7 @@ func TestTheConnectionThatAsksReplicasIsLeft(t *testing.T) {
 	}
 	others, _ := connections()
 	for _, linger := range []time.Duration{time.Millisecond, time.Minute} {
-		q := s.queue(db, queue.Options{})
+		q := s.queue(db, queue.Options{ConfirmTimeout: testenv.Patience})
 		q.Linger(linger)
 		for i := range 2 {
 			if _, err := q.Submit(s.ctx, msg(i), queue.Demands{WaitReplicas: 1}); err != nil {
