@@ -27,8 +27,11 @@ type kind struct {
 
 var kinds = []kind{
 	{"postgres", func(t testing.TB) string { return testenv.Postgres(t).Database(t) }, migratedPostgres},
-	{"sqlite", func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "a ?b%20#.db") }, migratedSQLite},
+	{"sqlite", func(t testing.TB) string { return "sqlite:" + sqliteFile(t) }, migratedSQLite},
 }
+
+// sqliteFile is where a database of the test's own is to be.
+func sqliteFile(t testing.TB) string { return filepath.Join(t.TempDir(), "a ?b%20#.db") }
 
 // The schema is made once for each kind of database, and copied: goose takes 4 MB of
 // memory for every fourth line that it reads, with the race detector.
@@ -58,13 +61,13 @@ func migratedSQLite(t testing.TB) string {
 	template.Lock()
 	defer template.Unlock()
 	if template.sqlite == nil {
-		path := filepath.Join(t.TempDir(), "migrated.db")
+		path := sqliteFile(t)
 		migrate(t, "sqlite:"+path)
 		file, err := os.ReadFile(path)
 		must(t, err)
 		template.sqlite = file
 	}
-	path := filepath.Join(t.TempDir(), "a ?b%20#.db")
+	path := sqliteFile(t)
 	must(t, os.WriteFile(path, template.sqlite, 0o600))
 	return "sqlite:" + path
 }
